@@ -1,0 +1,374 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#ifndef MSG_H
+#define MSG_H
+
+#include <stdint.h>
+#include "proc.h"
+#include "usbdev.h"
+
+/*
+ * Every message between two processes.  The table is the only place that
+ * says who sends it to whom, how long its payload is and whether it carries
+ * a descriptor; the checks of chan.c, the names in logs and docs/PROTOCOL.md
+ * are made from it.
+ *
+ * Payloads are structs of fixed size without holes (the compiler checks),
+ * strings in them end in NUL.  The receiver checks again what the numbers
+ * mean.
+ */
+
+#define MSG_VM_NAME_MAX 64
+#define MSG_BUS_MAX 64
+#define MSG_TEXT_MAX 256
+#define MSG_WHERE_MAX 64
+#define MSG_ID_MAX 96
+#define MSG_RULE_VMS_MAX 16
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wpadded"
+
+struct msg_none {
+	uint32_t zero;
+};
+
+/* Which sibling is at the other end of the descriptor: enum proc_id. */
+struct msg_peer {
+	uint32_t proc;
+};
+
+enum events_source {
+	EVENTS_AUTO,
+	EVENTS_UDEV,
+	EVENTS_KERNEL
+};
+
+struct msg_start {
+	uint32_t verbose;
+};
+
+struct msg_verbose {
+	uint32_t verbose;
+};
+
+/* The policy, an item at a time; it counts from CONF_END on. */
+struct msg_conf_begin {
+	uint32_t vms;
+	uint32_t rules;
+};
+
+/* How the machine is given a device. */
+enum handover {
+	HANDOVER_FD,
+	HANDOVER_ADDRESS
+};
+
+struct msg_vm {
+	uint32_t vm; /* number of this machine as long as it is known */
+	uint32_t handover;
+	char name[MSG_VM_NAME_MAX];
+	char bus[MSG_BUS_MAX]; /* of the guest, "xhci.0"; "": find it */
+};
+
+enum rule_action {
+	RULE_BLOCK,
+	RULE_PASS
+};
+
+/* What of a rule has a value to compare with. */
+#define RULE_HAS_PORT 0x01
+#define RULE_HAS_VENDOR 0x02
+#define RULE_HAS_PRODUCT 0x04
+#define RULE_HAS_ALL (RULE_HAS_PORT | RULE_HAS_VENDOR | RULE_HAS_PRODUCT)
+
+struct msg_rule {
+	uint32_t action; /* enum rule_action */
+	uint32_t has;
+	struct usbport port;
+	uint16_t vendor;
+	uint16_t product;
+	uint16_t nvms; /* 0 for a block */
+	uint32_t vms[MSG_RULE_VMS_MAX];
+	char where[MSG_WHERE_MAX]; /* "usbmgrd.conf:12" */
+};
+
+struct msg_vm_number {
+	uint32_t vm;
+};
+
+/* A connection is there, from a process of this number, or is not. */
+struct msg_qmp_socket {
+	uint32_t vm;
+	int32_t pid;
+};
+
+struct msg_vm_socket {
+	uint32_t vm;
+	int32_t error; /* errno of the last connect, 0: connected */
+};
+
+enum qmp_end {
+	QMP_END_CLOSED, /* by QEMU */
+	QMP_END_PROTOCOL, /* what came was not QMP, or too much of it */
+	QMP_END_TIMEOUT, /* no greeting or no answer in time */
+	QMP_END_MAX
+};
+
+struct msg_qmp_lost {
+	uint32_t vm;
+	uint32_t end; /* enum qmp_end */
+};
+
+struct msg_device_gone {
+	uint64_t uevent;
+	struct usbport port;
+	uint16_t devnum;
+	uint16_t zero[2];
+};
+
+struct msg_open_device {
+	uint32_t request;
+	uint16_t busnum;
+	uint16_t devnum;
+};
+
+struct msg_open_failed {
+	uint32_t request;
+	int32_t error; /* errno */
+};
+
+struct msg_attach {
+	uint32_t request;
+	uint32_t vm;
+	struct usbport port;
+	uint16_t devnum;
+	uint16_t speed; /* enum usbspeed */
+	uint16_t zero;
+	uint8_t digest[USBDEV_DIGEST_LEN];
+	char id[MSG_ID_MAX];
+};
+
+struct msg_detach {
+	uint32_t request;
+	uint32_t vm;
+	char id[MSG_ID_MAX];
+};
+
+/*
+ * What became of an attach or a detach.  RESULT_OK of a detach also when
+ * the machine did not have the device.
+ */
+#define RESULT_TABLE(X)                                     \
+	X(RESULT_OK, "ok")                                  \
+	X(RESULT_GONE, "device gone")                       \
+	X(RESULT_CHANGED, "not the device that was judged") \
+	X(RESULT_PERMISSION, "permission denied")           \
+	X(RESULT_BUS_FULL, "no free guest port")            \
+	X(RESULT_PORT_TAKEN, "guest port taken")            \
+	X(RESULT_SPEED, "speed mismatch")                   \
+	X(RESULT_DUPLICATE, "duplicate id")                 \
+	X(RESULT_NO_CONTROLLER, "no USB controller")        \
+	X(RESULT_MIGRATING, "machine is migrating")         \
+	X(RESULT_VM_LOST, "connection to the machine lost") \
+	X(RESULT_OTHER, "refused by QEMU")
+
+#define RESULT_ENUM(type, text) type,
+enum result {
+	RESULT_TABLE(RESULT_ENUM) RESULT_MAX
+};
+#undef RESULT_ENUM
+
+struct msg_result {
+	uint32_t request;
+	uint32_t vm;
+	uint32_t result; /* enum result */
+	uint32_t guest_port; /* of the guest's bus; 0: unknown */
+	char text[MSG_TEXT_MAX]; /* QEMU's words, or why */
+};
+
+/* What is under one of our ids in a machine that was just connected. */
+struct msg_vm_has {
+	uint32_t vm;
+	uint32_t request; /* number in the id */
+	struct usbport port;
+	uint16_t devnum;
+	uint16_t guest_port;
+	uint16_t zero;
+	char id[MSG_ID_MAX];
+};
+
+#define VM_STATE_TABLE(X)              \
+	X(VM_ABSENT, "absent")         \
+	X(VM_CONNECTING, "connecting") \
+	X(VM_READY, "ready")           \
+	X(VM_LOST, "lost")
+
+#define VM_STATE_ENUM(state, text) state,
+enum vm_state {
+	VM_STATE_TABLE(VM_STATE_ENUM) VM_STATE_MAX
+};
+#undef VM_STATE_ENUM
+
+struct msg_vm_state {
+	uint32_t vm;
+	uint32_t state; /* enum vm_state */
+	char text[MSG_TEXT_MAX]; /* why, or QEMU's version */
+};
+
+#define DEVICE_STATE_TABLE(X)           \
+	X(DEV_UNASSIGNED, "unassigned") \
+	X(DEV_OPENING, "opening")       \
+	X(DEV_ATTACHING, "attaching")   \
+	X(DEV_ATTACHED, "attached")     \
+	X(DEV_DETACHING, "detaching")   \
+	X(DEV_FAILED, "failed")         \
+	X(DEV_HELD, "held")
+
+#define DEVICE_STATE_ENUM(state, text) state,
+enum device_state {
+	DEVICE_STATE_TABLE(DEVICE_STATE_ENUM) DEVICE_STATE_MAX
+};
+#undef DEVICE_STATE_ENUM
+
+struct ctl_device {
+	struct usbdev dev;
+	uint32_t state; /* enum device_state */
+	uint32_t request; /* of the last attach, 0: none */
+	uint32_t guest_port;
+	uint32_t zero;
+	char vm[MSG_VM_NAME_MAX]; /* "" if none */
+	char rule[MSG_WHERE_MAX];
+	char reason[MSG_TEXT_MAX];
+};
+
+struct ctl_vm {
+	uint32_t state; /* enum vm_state */
+	uint32_t devices;
+	char name[MSG_VM_NAME_MAX];
+	char bus[MSG_BUS_MAX];
+	char reason[MSG_TEXT_MAX];
+};
+
+#pragma GCC diagnostic pop
+
+/* Sets of processes. */
+#define P(proc) (1U << PROC_##proc)
+#define P_CHILD (P(ENGINE) | P(MONITOR) | P(QMPCLIENT))
+
+/* X(type, senders, receivers, payload, descriptor, what it is for) */
+#define MSG_TABLE(X)                                                           \
+	/* every child's start */                                              \
+	X(MSG_LOG, P(PARENT), P_CHILD, struct msg_none, 1,                     \
+	    "audit log to append to; again when logs are rotated")             \
+	X(MSG_PEER, P(PARENT), P_CHILD, struct msg_peer, 1,                    \
+	    "channel to a sibling")                                            \
+	X(MSG_CONTROL, P(PARENT), P(ENGINE), struct msg_none, 1,               \
+	    "listening control socket")                                        \
+	X(MSG_MOUNTINFO, P(PARENT), P(MONITOR), struct msg_none, 1,            \
+	    "/proc/self/mountinfo of the parent")                              \
+	X(MSG_SWAPS, P(PARENT), P(MONITOR), struct msg_none, 1, "/proc/swaps") \
+	X(MSG_START, P(PARENT), P_CHILD, struct msg_start, 0,                  \
+	    "all that is needed to start was sent")                            \
+	X(MSG_READY, P_CHILD, P(PARENT), struct msg_none, 0,                   \
+	    "started, confined, at work")                                      \
+	X(MSG_VERBOSE, P(PARENT), P_CHILD, struct msg_verbose, 0,              \
+	    "log more or less")                                                \
+	/* policy */                                                           \
+	X(MSG_CONF_BEGIN, P(PARENT), P(ENGINE), struct msg_conf_begin, 0,      \
+	    "a policy follows")                                                \
+	X(MSG_CONF_VM, P(PARENT), P(ENGINE), struct msg_vm, 0, "a machine")    \
+	X(MSG_CONF_RULE, P(PARENT), P(ENGINE), struct msg_rule, 0, "a rule")   \
+	X(MSG_CONF_END, P(PARENT), P(ENGINE), struct msg_none, 0,              \
+	    "the policy is whole and counts from now on")                      \
+	X(MSG_CONF_DONE, P(ENGINE), P(PARENT), struct msg_none, 0,             \
+	    "the policy is in force")                                          \
+	/* machines */                                                         \
+	X(MSG_QMP_VM, P(PARENT), P(QMPCLIENT), struct msg_vm, 0,               \
+	    "a machine to talk to")                                            \
+	X(MSG_QMP_VM_GONE, P(PARENT), P(QMPCLIENT), struct msg_vm_number, 0,   \
+	    "a machine that is no longer wanted")                              \
+	X(MSG_QMP_SOCKET, P(PARENT), P(QMPCLIENT), struct msg_qmp_socket, 1,   \
+	    "connected QMP socket of a machine")                               \
+	X(MSG_QMP_LOST, P(QMPCLIENT), P(PARENT), struct msg_qmp_lost, 0,       \
+	    "that connection is closed; connect again")                        \
+	X(MSG_VM_SOCKET, P(PARENT), P(ENGINE), struct msg_vm_socket, 0,        \
+	    "result of connecting to a machine")                               \
+	X(MSG_VM_HAS, P(QMPCLIENT), P(ENGINE), struct msg_vm_has, 0,           \
+	    "device found in a machine, before it is said to be ready")        \
+	X(MSG_VM_DROPPED, P(QMPCLIENT), P(ENGINE), struct msg_vm_has, 0,       \
+	    "a device that somebody else took out of the machine")             \
+	X(MSG_VM_STATE, P(QMPCLIENT), P(ENGINE), struct msg_vm_state, 0,       \
+	    "state of the connection to a machine")                            \
+	/* devices */                                                          \
+	X(MSG_DEVICE, P(MONITOR), P(ENGINE), struct usbdev, 0,                 \
+	    "plugged device, or one that changed")                             \
+	X(MSG_DEVICE_GONE, P(MONITOR), P(ENGINE), struct msg_device_gone, 0,   \
+	    "unplugged device")                                                \
+	X(MSG_SCAN_DONE, P(MONITOR), P(ENGINE), struct msg_none, 0,            \
+	    "all devices plugged at the start were told")                      \
+	/* one attach, one detach */                                           \
+	X(MSG_OPEN_DEVICE, P(ENGINE), P(PARENT), struct msg_open_device, 0,    \
+	    "open a usbfs node for the QMP client")                            \
+	X(MSG_DEVICE_FD, P(PARENT), P(QMPCLIENT), struct msg_open_device, 1,   \
+	    "the usbfs node that was opened")                                  \
+	X(MSG_OPEN_FAILED, P(PARENT), P(QMPCLIENT), struct msg_open_failed, 0, \
+	    "the usbfs node could not be opened")                              \
+	X(MSG_ATTACH, P(ENGINE), P(QMPCLIENT), struct msg_attach, 0,           \
+	    "give the device of that request to a machine")                    \
+	X(MSG_DETACH, P(ENGINE), P(QMPCLIENT), struct msg_detach, 0,           \
+	    "take a device out of a machine")                                  \
+	X(MSG_RESULT, P(QMPCLIENT), P(ENGINE), struct msg_result, 0,           \
+	    "what became of an attach or a detach")                            \
+	/* control clients */                                                  \
+	X(MSG_CTL_SHOW_DEVICES, P(CLIENT), P(ENGINE), struct msg_none, 0,      \
+	    "list the plugged devices")                                        \
+	X(MSG_CTL_SHOW_VMS, P(CLIENT), P(ENGINE), struct msg_none, 0,          \
+	    "list the machines")                                               \
+	X(MSG_CTL_DEVICE, P(ENGINE), P(CLIENT), struct ctl_device, 0,          \
+	    "a device")                                                        \
+	X(MSG_CTL_VM, P(ENGINE), P(CLIENT), struct ctl_vm, 0, "a machine")     \
+	X(MSG_CTL_END, P(ENGINE), P(CLIENT), struct msg_none, 0,               \
+	    "end of the list")
+
+#define MSG_ENUM(type, from, to, payload, fd, text) type,
+enum msg_type {
+	MSG_FIRST_UNUSED,
+	MSG_TABLE(MSG_ENUM) MSG_MAX
+};
+#undef MSG_ENUM
+
+struct msg_info {
+	const char *name; /* "ATTACH" */
+	unsigned int from;
+	unsigned int to;
+	uint32_t size; /* of the payload */
+	int fd; /* carries a descriptor */
+	const char *payload;
+	const char *text;
+};
+
+/* msg_info: row of the table, or NULL for a number that is no message. */
+const struct msg_info *msg_info(uint32_t type);
+
+/* msg_name: for logs; "unknown" for a number that is no message. */
+const char *msg_name(uint32_t type);
+
+/*
+ * msg_check: may from send such a message to to?  NULL if so, else what is
+ * wrong with it in words.
+ */
+const char *msg_check(
+    enum proc_id from, enum proc_id to, uint32_t type, size_t size, int has_fd);
+
+/* msg_string_ok: 1 if the n bytes at s hold a NUL, else 0. */
+int msg_string_ok(const char *s, size_t n);
+
+/* Names of the values, for logs and users; "unknown" beyond the table. */
+const char *result_string(uint32_t);
+const char *vm_state_string(uint32_t);
+const char *device_state_string(uint32_t);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#ifndef PORTS_H
+#define PORTS_H
+
+#include <stdint.h>
+#include "usbdev.h"
+
+/*
+ * Which ports of a guest's USB bus are free.  QEMU must never choose one: on
+ * the last free port it would insert a full speed hub of its own and put the
+ * device behind that (hw/usb/bus.c usb_claim_port).
+ */
+#define PORTS_MAX 15 /* of a QEMU xHCI: hw/usb/hcd-xhci.h XHCI_MAXPORTS_2/3 */
+
+struct ports {
+	unsigned int usb2; /* ports 1 to usb2 take low, full, high speed */
+	unsigned int usb3; /* ports 1 to usb3 take super speed */
+	uint32_t taken; /* bit i: port i */
+};
+
+/* ports_bit: bit of port number n; 0 if n is not 1 to PORTS_MAX. */
+uint32_t ports_bit(unsigned int n);
+
+/*
+ * ports_choose: lowest free port for a device of that speed; 0 if there is
+ * none.  On a bus without super speed ports such a device gets another one,
+ * QEMU then runs it at high speed.
+ */
+unsigned int ports_choose(const struct ports *, enum usbspeed);
+
+/*
+ * ports_parse: port number of a QEMU port path, "4" or "4.1" (behind a hub
+ * in port 4); 0 if it is neither.
+ */
+unsigned int ports_parse(const char *path);
+
+/*
+ * ports_parse_list: the ports in the text of x-query-usb, of all buses
+ * together.  The lines hold product names, which a device chooses, line
+ * breaks included: what comes out of it may have too many, never too few.
+ */
+uint32_t ports_parse_list(const char *text);
+
+#endif

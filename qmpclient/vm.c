@@ -1,0 +1,328 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attach.h"
+#include "audit.h"
+#include "inventory.h"
+#include "log.h"
+#include "qmpclient.h"
+#include "vm.h"
+
+#define VM_RECOUNT_MS 1000
+
+static void vm_greeting(void *, const char *);
+static void vm_event(void *, const char *, yajl_val);
+static void vm_lost(void *, enum qmp_end, const char *);
+
+static TAILQ_HEAD(, vm) vms = TAILQ_HEAD_INITIALIZER(vms);
+
+static const struct conn_ops vm_conn_ops = {
+	.greeting = vm_greeting,
+	.event = vm_event,
+	.lost = vm_lost,
+};
+
+struct vm *
+vm_find(uint32_t number)
+{
+	struct vm *vm;
+
+	TAILQ_FOREACH (vm, &vms, entry)
+		if (vm->conf.vm == number)
+			return vm;
+	return NULL;
+}
+
+/* Devices of ours. */
+
+struct device *
+vm_device_find(struct vm *vm, const char *id)
+{
+	struct device *dev;
+
+	TAILQ_FOREACH (dev, &vm->devices, entry)
+		if (strcmp(dev->id, id) == 0)
+			return dev;
+	return NULL;
+}
+
+struct device *
+vm_device_add(
+    struct vm *vm, const char *id, const struct qmpid *parts, enum device_at at)
+{
+	struct device *dev;
+
+	if (vm->ndevices >= VM_DEVICES_MAX)
+		return NULL;
+	if ((dev = calloc(1, sizeof(*dev))) == NULL)
+		fatal("calloc");
+	strlcpy(dev->id, id, sizeof(dev->id));
+	dev->parts = *parts;
+	dev->at = at;
+	TAILQ_INSERT_TAIL(&vm->devices, dev, entry);
+	vm->ndevices++;
+	return dev;
+}
+
+void
+vm_device_remove(struct vm *vm, struct device *dev)
+{
+	vm_port_free(vm, dev->guest_port);
+	TAILQ_REMOVE(&vm->devices, dev, entry);
+	vm->ndevices--;
+	free(dev);
+}
+
+void
+vm_device_say(const struct vm *vm, const struct device *dev, enum msg_type type)
+{
+	struct msg_vm_has has;
+
+	memset(&has, 0, sizeof(has));
+	has.vm = vm->conf.vm;
+	has.request = dev->parts.request;
+	has.port = dev->parts.port;
+	has.devnum = dev->parts.devnum;
+	has.guest_port = (uint16_t)dev->guest_port;
+	strlcpy(has.id, dev->id, sizeof(has.id));
+	tell_engine(type, &has);
+}
+
+void
+vm_port_free(struct vm *vm, unsigned int port)
+{
+	vm->ports.taken &= ~ports_bit(port);
+	inventory_port_free(vm, port);
+}
+
+/* The life of a connection. */
+
+static void
+vm_say_state(const struct vm *vm, enum vm_state state, const char *text)
+{
+	struct msg_vm_state m;
+	struct json *j;
+
+	memset(&m, 0, sizeof(m));
+	m.vm = vm->conf.vm;
+	m.state = state;
+	strlcpy(m.text, text, sizeof(m.text));
+	tell_engine(MSG_VM_STATE, &m);
+
+	j = audit_begin("vm");
+	json_str(j, "vm", vm->conf.name);
+	json_str(j, "state", vm_state_string(state));
+	json_str(j, "reason", m.text);
+	if (vm->pid != 0)
+		json_num(j, "pid", vm->pid);
+	audit_end();
+}
+
+/* All that was known of the machine at the other end. */
+static void
+vm_forget(struct vm *vm)
+{
+	struct device *dev;
+
+	vm->ready = 0;
+	conn_close(&vm->conn);
+	inventory_stop(vm);
+	loop_timer_del(&vm->recount);
+	attach_vm_lost(vm->conf.vm);
+	while ((dev = TAILQ_FIRST(&vm->devices)) != NULL)
+		vm_device_remove(vm, dev);
+	memset(&vm->ports, 0, sizeof(vm->ports));
+	vm->bus_path[0] = vm->bus_name[0] = vm->problem[0] = '\0';
+	vm->nfdsets = 0;
+	vm->running = 0;
+}
+
+void
+vm_add(const struct msg_vm *conf)
+{
+	struct vm *vm;
+
+	if (vm_find(conf->vm) != NULL)
+		fatalx("machine %u is there already", conf->vm);
+	if (!msg_string_ok(conf->name, sizeof(conf->name)) ||
+	    !msg_string_ok(conf->bus, sizeof(conf->bus)) ||
+	    conf->handover > HANDOVER_ADDRESS)
+		fatalx("machine %u makes no sense", conf->vm);
+	if ((vm = calloc(1, sizeof(*vm))) == NULL)
+		fatal("calloc");
+	vm->conf = *conf;
+	conn_init(&vm->conn);
+	TAILQ_INIT(&vm->devices);
+	TAILQ_INSERT_TAIL(&vms, vm, entry);
+}
+
+void
+vm_remove(uint32_t number)
+{
+	struct vm *vm = vm_find(number);
+
+	if (vm == NULL)
+		fatalx("there is no machine %u to remove", number);
+	vm_forget(vm);
+	TAILQ_REMOVE(&vms, vm, entry);
+	free(vm);
+}
+
+void
+vm_socket(uint32_t number, int32_t pid, int fd)
+{
+	struct vm *vm = vm_find(number);
+
+	if (vm == NULL || vm->conn.fd != -1)
+		fatalx("no use for a socket of machine %u", number);
+	vm->pid = pid;
+	conn_open(&vm->conn, fd, vm->conf.name, &vm_conn_ops, vm);
+	vm_say_state(vm, VM_CONNECTING, "connected, no greeting yet");
+}
+
+static void
+vm_lost(void *owner, enum qmp_end end, const char *why)
+{
+	struct vm *vm = owner;
+	struct msg_qmp_lost m;
+	char text[MSG_TEXT_MAX];
+
+	strlcpy(text, why, sizeof(text)); /* why ends with the connection */
+	vm_forget(vm);
+	vm_say_state(vm, VM_LOST, text);
+	m.vm = vm->conf.vm;
+	m.end = end;
+	tell_parent(MSG_QMP_LOST, &m);
+}
+
+static void
+vm_capabilities(void *owner, const struct reply *reply, void *arg)
+{
+	struct vm *vm = owner;
+
+	(void)arg;
+	if (reply->type == REPLY_ERROR)
+		conn_fail(&vm->conn, QMP_END_PROTOCOL,
+		    "refused to negotiate: %s", reply->desc);
+}
+
+/*
+ * Without OOB: with it QEMU would read ahead, and of two descriptors in
+ * flight one would be lost.
+ */
+static void
+vm_greeting(void *owner, const char *version)
+{
+	struct vm *vm = owner;
+
+	strlcpy(vm->version, version, sizeof(vm->version));
+	conn_begin(&vm->conn, "qmp_capabilities");
+	conn_add(&vm->conn, 0, vm_capabilities, NULL);
+	inventory_start(vm);
+	conn_send(&vm->conn, -1);
+}
+
+void
+vm_inventory_done(struct vm *vm)
+{
+	char text[MSG_TEXT_MAX];
+	struct device *dev;
+
+	if (vm->ready)
+		return;
+	TAILQ_FOREACH (dev, &vm->devices, entry)
+		vm_device_say(vm, dev, MSG_VM_HAS);
+	snprintf(text, sizeof(text), "QEMU %s%s%s", vm->version,
+	    vm->problem[0] != '\0' ? "; " : "", vm->problem);
+	vm->ready = 1;
+	vm_say_state(vm, VM_READY, text);
+}
+
+static void
+vm_recount(void *arg)
+{
+	inventory_recount(arg);
+}
+
+void
+vm_recount_soon(struct vm *vm)
+{
+	if (vm->ready && vm->recount.at == 0)
+		loop_timer_set(&vm->recount, VM_RECOUNT_MS, vm_recount, vm);
+}
+
+/* Events. */
+
+static void
+vm_event_stop(struct vm *vm, yajl_val data)
+{
+	(void)data;
+	vm->running = 0;
+}
+
+static void
+vm_event_resume(struct vm *vm, yajl_val data)
+{
+	(void)data;
+	vm->running = 1;
+	detach_fdsets(vm);
+}
+
+static void
+vm_event_shutdown(struct vm *vm, yajl_val data)
+{
+	const char *reason = qmp_string(data, "reason");
+
+	log_debug("%s: machine shuts down: %s", vm->conf.name,
+	    reason == NULL ? "no reason given" : reason);
+}
+
+/*
+ * It comes some 60 ms after the answer to a device_del, when there may be
+ * another device in that port: nothing is concluded from it for a device
+ * that we took out.
+ */
+static void
+vm_event_deleted(struct vm *vm, yajl_val data)
+{
+	const char *id = qmp_string(data, "device");
+	struct device *dev;
+	struct qmpid parts;
+
+	if (id == NULL || qmpid_parse(&parts, id) == -1) {
+		vm_recount_soon(vm);
+		return;
+	}
+	dev = vm_device_find(vm, id);
+	if (dev == NULL || dev->at != DEVICE_ATTACHED)
+		return;
+	if (vm->ready) /* else it was not yet told of */
+		vm_device_say(vm, dev, MSG_VM_DROPPED);
+	vm_device_remove(vm, dev);
+}
+
+static void
+vm_event(void *owner, const char *name, yajl_val data)
+{
+	static const struct {
+		const char *name;
+		void (*handle)(struct vm *, yajl_val);
+	} table[] = {
+		{ "STOP", vm_event_stop },
+		{ "RESUME", vm_event_resume },
+		{ "SHUTDOWN", vm_event_shutdown },
+		{ "DEVICE_DELETED", vm_event_deleted },
+	};
+	struct vm *vm = owner;
+	size_t i;
+
+	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (strcmp(table[i].name, name) == 0)
+			table[i].handle(vm, data);
+}

@@ -1,0 +1,102 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#ifndef VM_H
+#define VM_H
+
+#include <sys/queue.h>
+
+#include <stdint.h>
+#include "conn.h"
+#include "msg.h"
+#include "ports.h"
+#include "qmpid.h"
+
+/* A device of ours in a machine, or on its way in or out. */
+enum device_at {
+	DEVICE_ATTACHING,
+	DEVICE_ATTACHED,
+	DEVICE_DETACHING
+};
+
+struct device {
+	TAILQ_ENTRY(device) entry;
+	char id[MSG_ID_MAX];
+	struct qmpid parts; /* of id */
+	enum device_at at;
+	unsigned int guest_port; /* 0: unknown */
+};
+TAILQ_HEAD(devices, device);
+
+/* More than the 64 slots of an xHCI and what two hubs may add. */
+#define VM_DEVICES_MAX 128
+#define VM_FDSETS_MAX 64
+#define QOM_PATH_MAX 256
+#define QOM_NAME_MAX 128
+
+struct inventory;
+
+struct vm {
+	TAILQ_ENTRY(vm) entry;
+	struct msg_vm conf;
+	int32_t pid; /* of the QEMU at the other end */
+	struct conn conn;
+	int ready; /* the inventory is complete */
+	int running; /* guest code runs: query-status, STOP, RESUME */
+	char version[64];
+	struct inventory *inventory; /* while one is taken */
+	struct loop_timer recount; /* ask which ports are taken */
+	char bus_path[QOM_PATH_MAX]; /* "": no bus to attach to */
+	char bus_name[QOM_NAME_MAX];
+	char problem[128]; /* why there is none, or "" */
+	struct ports ports;
+	struct devices devices;
+	unsigned int ndevices;
+	/* remove-fd of these has to be sent again when the machine runs */
+	int32_t fdsets[VM_FDSETS_MAX];
+	unsigned int nfdsets;
+};
+
+/*
+ * The machines.  vm_add, vm_remove and vm_socket (which takes fd) are for
+ * the messages of the parent, whose mistakes end the process.
+ */
+void vm_add(const struct msg_vm *);
+void vm_remove(uint32_t number);
+void vm_socket(uint32_t number, int32_t pid, int fd);
+
+/* vm_find: machine of that number, or NULL. */
+struct vm *vm_find(uint32_t number);
+
+/*
+ * vm_device_find: device of ours with that id, or NULL.  vm_device_add: a
+ * new one, or NULL when there are VM_DEVICES_MAX.  vm_device_remove: forget
+ * it, and its guest port is free.
+ */
+struct device *vm_device_find(struct vm *, const char *id);
+struct device *vm_device_add(
+    struct vm *, const char *id, const struct qmpid *, enum device_at);
+void vm_device_remove(struct vm *, struct device *);
+
+/*
+ * vm_device_say: tell the engine of a device; type is MSG_VM_HAS or
+ * MSG_VM_DROPPED.
+ */
+void vm_device_say(
+    const struct vm *, const struct device *, enum msg_type type);
+
+/* vm_port_free: nothing is in that guest port any more. */
+void vm_port_free(struct vm *, unsigned int port);
+
+/* vm_inventory_done: all questions were answered. */
+void vm_inventory_done(struct vm *);
+
+/*
+ * vm_recount_soon: what is in the guest's ports may have changed without us;
+ * ask again, but not more often than once a second.
+ */
+void vm_recount_soon(struct vm *);
+
+#endif

@@ -1,0 +1,13 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#include "promises.h"
+
+const char *const profile_table[PROC_MAX] = {
+	[PROC_PARENT] = "stdio rpath unix sendfd usbfs audit watch children",
+	[PROC_ENGINE] = "stdio recvfd control",
+	[PROC_MONITOR] = "stdio rpath uevent",
+	[PROC_QMPCLIENT] = "stdio recvfd qmp",
+};

@@ -1,0 +1,78 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#include <sys/prctl.h>
+#include <errno.h>
+#include <stdio.h>
+#include "filter.h"
+#include "landlock.h"
+#include "promises.h"
+#include "sandbox.h"
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANDBOX_FLAGS FILTER_SANITIZER
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define SANDBOX_FLAGS FILTER_SANITIZER
+#endif
+#ifndef SANDBOX_FLAGS
+#define SANDBOX_FLAGS 0
+#endif
+
+static int landlocked;
+
+int
+sandbox_enter(enum proc_id proc, const char *promises, const char *const *roots,
+    const char **errstr)
+{
+	char word[2];
+
+	*errstr = "promises";
+	if (promises != NULL &&
+	    sandbox_check_promises(proc, promises, word, sizeof(word)) == -1) {
+		errno = EINVAL;
+		return -1;
+	}
+	*errstr = "no_new_privs";
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
+		return -1;
+	if (proc >= PROC_FIRST_CHILD && proc <= PROC_LAST_CHILD) {
+		*errstr = "Landlock";
+		if ((landlocked = landlock_enter(roots)) == -1)
+			return -1;
+	}
+	return filter_enter(proc, promises, SANDBOX_FLAGS, errstr);
+}
+
+int
+sandbox_landlock(void)
+{
+	return landlocked == 1;
+}
+
+const char *
+sandbox_promises(enum proc_id proc)
+{
+	return (unsigned int)proc < PROC_MAX ? profile_table[proc] : NULL;
+}
+
+int
+sandbox_check_promises(
+    enum proc_id proc, const char *words, char *word, size_t n)
+{
+	const char *built_in = sandbox_promises(proc);
+	const char *w;
+	size_t len;
+
+	while ((len = promises_next(words, &w, &words)) != 0) {
+		if (built_in != NULL && promises_have(built_in, w, len))
+			continue;
+		snprintf(word, n, "%.*s", (int)len, w);
+		return -1;
+	}
+	return 0;
+}

@@ -1,0 +1,40 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#ifndef SANDBOX_H
+#define SANDBOX_H
+
+#include <stddef.h>
+#include "proc.h"
+
+/*
+ * sandbox_enter: set no_new_privs and load the system call filter of that
+ * process; for a child also deny the file system by Landlock (all of it, or
+ * all but reading below the directories of the NULL-terminated list roots)
+ * where the kernel has Landlock.  From then on a call that its promises do
+ * not hold kills the process.  promises: words that narrow what is built in,
+ * or NULL.  Returns 0; or -1 with *errstr naming the step that failed (errno
+ * set), and the process must end.
+ */
+int sandbox_enter(enum proc_id, const char *promises, const char *const *roots,
+    const char **errstr);
+
+/* sandbox_landlock: 1 if the last sandbox_enter used Landlock. */
+int sandbox_landlock(void);
+
+/*
+ * sandbox_promises: the built-in promises of a process, words separated by
+ * blanks; NULL if it has none.
+ */
+const char *sandbox_promises(enum proc_id);
+
+/*
+ * sandbox_check_promises: may words narrow what is built in for the process?
+ * 0, or -1 and word (of size n) is the first one that may not stand there.
+ */
+int sandbox_check_promises(
+    enum proc_id, const char *words, char *word, size_t n);
+
+#endif

@@ -1,0 +1,330 @@
+# Copyright (c) 2026 The usbmgrd authors
+# SPDX-License-Identifier: ISC
+"""What runs inside of the bed: ports to plug into, machines, usbmgrd.
+
+Whatever is asserted is looked up on the real thing: the kernel's sysfs, the
+descriptors of the QEMU process, QEMU's own answers on a second QMP socket.
+"""
+
+import glob
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import time
+
+import qmp
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+POLICY = "/etc/usbmgrd.conf"
+LOGS = "/var/log/usbmgrd"
+LOG_NAMES = ["usbmgrd", "engine", "monitor", "qmpclient"]
+CONTROL_SOCKET = "/run/usbmgrd.sock"
+MACHINES = "/run/qemu"
+QEMU_USER = "bed-qemu"
+USBFS_MAJOR = 189
+FIRMWARE = "/run/qemu-firmware"     # waits for interrupts which never come
+STDERR = "/run/usbmgrd.stderr"
+
+SECONDS = 15        # the longest that anything is waited for
+
+MOUSE = {"vendor": "045e", "product": "0823", "manufacturer": "Microsoft",
+         "name": "Classic IntelliMouse", "interfaces": ["03:01:02"]}
+KEYBOARD = {"vendor": "413c", "product": "2107", "manufacturer": "Dell",
+            "name": "USB Keyboard", "interfaces": ["03:01:01"]}
+SERIAL = {"vendor": "0403", "product": "6001", "manufacturer": "FTDI",
+          "name": "FT232R USB UART", "serial": "A9", "interfaces": ["ff:ff:ff"]}
+HUB = {"kind": "usb-hub"}
+
+
+class Trouble(Exception):
+    """The scenario cannot go on."""
+
+
+def wait(what, condition, seconds=SECONDS):
+    """The first true value of condition(); Trouble if there is none."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Trouble("not within %d s: %s" % (seconds, what))
+        time.sleep(0.05)
+
+
+def read(path):
+    try:
+        with open(path, errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def prepare():
+    """Once, before the first machine and the first usbmgrd."""
+    user = pwd.getpwnam(QEMU_USER)
+    os.makedirs(MACHINES, exist_ok=True)
+    os.chown(MACHINES, user.pw_uid, user.pw_gid)
+    with open(FIRMWARE, "wb") as file:
+        file.write(bytes(65520) + b"\xfa\xf4\xeb\xfd".ljust(16, b"\0"))
+
+
+def open_files(pid):
+    """{path as of readlink: stat result} of what a process has open."""
+    found = {}
+    for entry in glob.glob("/proc/%d/fd/*" % pid):
+        try:
+            found[os.readlink(entry)] = os.stat(entry)
+        except FileNotFoundError:
+            pass        # closed meanwhile
+    return found
+
+
+def usbfs_open(pid):
+    """(bus, devnum) of each USB device that a process has open."""
+    numbers = [status.st_rdev for status in open_files(pid).values()
+               if stat.S_ISCHR(status.st_mode)
+               and os.major(status.st_rdev) == USBFS_MAJOR]
+    return {(os.minor(number) // 128 + 1, os.minor(number) % 128 + 1)
+            for number in numbers}
+
+
+# The ports
+
+class Ports:
+    """The USB ports of this host; the program that made the bed serves them."""
+
+    def __init__(self):
+        self.channel = open(os.environ["CONTROL"], "r+b", buffering=0)
+        self.used = set()
+
+    def _request(self, **request):
+        self.channel.write(json.dumps(request).encode() + b"\n")
+        answer = b""
+        while not answer.endswith(b"\n"):
+            answer += self.channel.read(4096)
+        error = json.loads(answer).get("error")
+        if error:
+            raise Trouble("%r: %s" % (request, error))
+
+    def plug(self, port, device, settle=True):
+        """Puts a device in; returns its devnum once the kernel has it."""
+        self._request(do="plug", port=port, **device)
+        self.used.add(port)
+        if not settle:
+            return None
+        wait("the kernel sees a device in %s" % port,
+             lambda: read(sysfs(port) + "/bConfigurationValue"))
+        return devnum(port)
+
+    def unplug(self, port, settle=True):
+        self._request(do="unplug", port=port)
+        self.used.discard(port)
+        if settle:
+            wait("the kernel sees that %s is empty" % port,
+                 lambda: not os.path.exists(sysfs(port)))
+
+    def clear(self):
+        """Empties all ports; what is plugged into a hub before the hub."""
+        for port in sorted(self.used, key=len, reverse=True):
+            self.unplug(port)
+
+    def close(self):
+        self.channel.close()
+
+
+def sysfs(port):
+    return "/sys/bus/usb/devices/" + port.replace(":", "-")
+
+
+def devnum(port):
+    return int(read(sysfs(port) + "/devnum"))
+
+
+# Machines
+
+class Machine:
+    """A QEMU run by a user who may not open USB devices.
+
+    Its guest is one instruction that waits for ever, so that the machine
+    runs and costs nothing. name.qmp is usbmgrd's socket, name.look ours.
+    """
+
+    def __init__(self, name, options=()):
+        self.name = name
+        self.options = list(options)
+        self.process = None
+        self.look = None
+
+    def path(self, suffix):
+        return "%s/%s.%s" % (MACHINES, self.name, suffix)
+
+    def start(self):
+        for suffix in ("qmp", "look"):
+            if os.path.exists(self.path(suffix)):
+                os.unlink(self.path(suffix))
+        argv = ["setpriv", "--reuid", QEMU_USER, "--regid", QEMU_USER,
+                "--clear-groups", "--pdeathsig", "KILL",
+                "qemu-system-x86_64", "-name", self.name, "-nodefaults",
+                "-display", "none", "-machine", "q35",
+                "-device", "qemu-xhci,id=xhci,p2=15,p3=15",
+                "-trace", "handle_qmp_command", "-D", self.path("log"),
+                "-sandbox", "on,obsolete=deny,elevateprivileges=deny,"
+                            "spawn=deny,resourcecontrol=deny"]
+        for suffix in ("look", "qmp"):
+            argv += ["-qmp", "unix:%s,server=on,wait=off" % self.path(suffix)]
+        argv += self.options or ["-m", "16", "-bios", FIRMWARE]
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+        wait("%s's sockets" % self.name,
+             lambda: os.path.exists(self.path("qmp")) or self._died())
+        self.look = qmp.Connection(self.path("look"))
+        return self
+
+    def _died(self):
+        if self.process.poll() is not None:
+            raise Trouble("%s's QEMU exited with status %d"
+                          % (self.name, self.process.returncode))
+
+    def kill(self, signum=signal.SIGKILL):
+        """By default as in a crash: QEMU gets no chance to clean up."""
+        if self.process:
+            self.look.close()
+            self.process.send_signal(signum)
+            self.process.wait(SECONDS)
+            self.process = None
+
+    def holds(self):
+        return usbfs_open(self.process.pid)
+
+    def devices(self):
+        """QEMU's ids of the host devices that are in the machine."""
+        found = self.look.execute("qom-list", path="/machine/peripheral")
+        return sorted(entry["name"] for entry in found
+                      if entry["type"] == "child<usb-host>")
+
+    def guest_ports(self):
+        """What the guest's side of QEMU has: (port, product's name) each."""
+        text = self.look.execute("x-query-usb")["human-readable-text"]
+        return re.findall(r"Port ([\d.]+), .*Product (.*), ID: usbmgrd", text)
+
+    def commands(self):
+        """The QMP commands that QEMU was sent so far, ours left out."""
+        found = re.findall(r'req: .*?"execute": "([^"]+)"',
+                           read(self.path("log")) or "")
+        return [name for name in found
+                if name not in ("qom-list", "x-query-usb", "query-status")]
+
+
+# usbmgrd
+
+PREAMBLE = """\
+log directory "%s"
+control socket "%s" group "usbmgrd"
+events auto
+vm "win10" qmp "%s/win10.qmp" bus "xhci.0"
+vm "linux" qmp "%s/linux.qmp" bus "xhci.0"
+block all
+""" % (LOGS, CONTROL_SOCKET, MACHINES, MACHINES)
+
+
+class Usbmgrd:
+    """The service under test, as root, with a policy file of root's."""
+
+    def __init__(self, build):
+        self.build = build
+        self.process = None
+        self.last = None
+        shutil.rmtree(LOGS, ignore_errors=True)
+        open(STDERR, "w").close()
+
+    def write_policy(self, *rules):
+        with open(POLICY, "w") as file:
+            file.write(PREAMBLE + "".join(rule + "\n" for rule in rules))
+
+    def start(self):
+        """Returns when it answers on its control socket."""
+        with open(STDERR, "ab") as stderr:
+            self.process = subprocess.Popen(
+                [self.build + "/usbmgrd", "-f", POLICY, "-d", "-v"],
+                stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
+                cwd="/")
+        wait("usbmgrd answers on %s" % CONTROL_SOCKET, self._answers)
+
+    def _answers(self):
+        if self.process.poll() is not None:
+            raise Trouble("usbmgrd exited with status %d"
+                          % self.process.returncode)
+        return os.path.exists(CONTROL_SOCKET) and \
+            self._usbmgrctl("vms") is not None
+
+    def stop(self, signum=signal.SIGTERM):
+        """The exit status."""
+        process, self.process = self.process, None
+        if process is None:
+            return None
+        process.send_signal(signum)
+        try:
+            return process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise Trouble("usbmgrd still runs %d s after signal %d"
+                          % (SECONDS, signum)) from None
+
+    def processes(self):
+        """Process ids of the parent and its children."""
+        family = [self.process.pid]
+        for pid in family:
+            children = read("/proc/%d/task/%d/children" % (pid, pid))
+            family += map(int, (children or "").split())
+        return family
+
+    def _usbmgrctl(self, what):
+        done = subprocess.run(
+            [self.build + "/usbmgrctl", "-s", CONTROL_SOCKET, "show", what,
+             "-j"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, timeout=SECONDS)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def devices(self):
+        return {entry["device"]: entry
+                for entry in self._usbmgrctl("devices") or []}
+
+    def vms(self):
+        return {entry["vm"]: entry for entry in self._usbmgrctl("vms") or []}
+
+    def device(self, port, **expected):
+        """What usbmgrd says of a device, once it says what is expected."""
+        def as_expected():
+            self.last = self.devices().get(port)
+            return self.last and all(self.last.get(key) == value
+                                     for key, value in expected.items())
+        self.last = None
+        try:
+            wait("", as_expected)
+        except Trouble:
+            raise Trouble("usbmgrctl says of %s %s, not %s"
+                          % (port, self.last, expected)) from None
+        return self.last
+
+    def log(self, name):
+        """The records of one process's audit log."""
+        lines = (read("%s/%s.log" % (LOGS, name)) or "").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def evidence(self):
+        """(title, text) of what explains a failure."""
+        for path in [POLICY, STDERR] + \
+                ["%s/%s.log" % (LOGS, name) for name in LOG_NAMES]:
+            yield path, read(path) or "(empty)"
+        try:
+            yield "usbmgrctl show devices", json.dumps(self.devices())
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            yield "usbmgrctl show devices", repr(error)
+        yield "dmesg", subprocess.run(
+            ["dmesg"], stdout=subprocess.PIPE, text=True, check=False).stdout

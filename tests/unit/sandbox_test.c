@@ -1,0 +1,863 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+/*
+ * Real processes in the real filters, as released: each does what it is for
+ * and lives, and tries what it must not and is killed.  The acts are bare
+ * system calls, so that no sanitizer adds calls of its own.
+ */
+
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <linux/openat2.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "filter.h"
+#include "landlock.h"
+#include "promises.h"
+#include "sandbox.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* What the acts work on; made by the test before the filter. */
+static struct {
+	int pair[2];
+	int listener;
+	int client;
+	int epoll;
+	int inotify;
+	int file;
+	int devnull;
+	char *page;
+	char path[32];
+	pid_t other;
+} on;
+
+static int
+prepare(void **state)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, on.pair), 0);
+	/* Without a name bind(2) gives an abstract one (unix(7)). */
+	on.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(
+	    bind(on.listener, (struct sockaddr *)&sun, sizeof(sa_family_t)), 0);
+	assert_int_equal(listen(on.listener, 1), 0);
+	assert_int_not_equal(on.epoll = epoll_create1(0), -1);
+	assert_int_not_equal(on.inotify = inotify_init1(0), -1);
+	strlcpy(on.path, "/tmp/sandbox_test.XXXXXX", sizeof(on.path));
+	assert_int_not_equal(on.file = mkstemp(on.path), -1);
+	assert_int_equal(write(on.file, "12345678", 8), 8);
+	assert_int_not_equal(on.devnull = open("/dev/null", O_RDWR), -1);
+	on.page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(on.page, MAP_FAILED);
+	on.other = fork();
+	assert_int_not_equal(on.other, -1);
+	if (on.other == 0) {
+		for (;;)
+			pause();
+	}
+	return 0;
+}
+
+static int
+clean_up(void **state)
+{
+	(void)state;
+	kill(on.other, SIGKILL);
+	waitpid(on.other, NULL, 0);
+	unlink(on.path);
+	munmap(on.page, 4096);
+	close(on.devnull);
+	close(on.file);
+	close(on.inotify);
+	close(on.epoll);
+	close(on.listener);
+	close(on.pair[0]);
+	close(on.pair[1]);
+	return 0;
+}
+
+/* Runs act in a new process with that filter; its wait status. */
+static int
+run(enum proc_id proc, const char *promises, void (*act)(void))
+{
+	struct rlimit no_core = { 0, 0 };
+	const char *errstr;
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		setrlimit(RLIMIT_CORE, &no_core);
+		alarm(20);
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
+		    filter_enter(proc, promises, 0, &errstr) == -1)
+			_exit(99);
+		act();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+/* In an act: the call must have given that. */
+#define EXPECT(cond)                            \
+	do {                                    \
+		if (!(cond))                    \
+			_exit(__LINE__ & 0x7f); \
+	} while (0)
+
+#define SYS(...) syscall(SYS_##__VA_ARGS__)
+
+static void
+do_nothing(void)
+{
+}
+
+static void
+do_stdio(void)
+{
+	struct pollfd pfd = { .fd = on.pair[1], .events = POLLIN };
+	struct epoll_event ev = { .events = EPOLLIN };
+	struct timespec ts;
+	char buf[8];
+	void *p;
+
+	EXPECT(SYS(write, on.pair[0], "x", 1) == 1);
+	EXPECT(SYS(ppoll, &pfd, 1, NULL, NULL, 8) == 1);
+	EXPECT(SYS(read, on.pair[1], buf, 1) == 1);
+	EXPECT(SYS(epoll_ctl, on.epoll, EPOLL_CTL_ADD, on.pair[1], &ev) == 0);
+	EXPECT(SYS(epoll_pwait, on.epoll, &ev, 1, 0, NULL, 8) == 0);
+	p = (void *)SYS(mmap, NULL, 4096, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	EXPECT(p != MAP_FAILED);
+	EXPECT(SYS(mprotect, p, 4096, PROT_READ) == 0);
+	EXPECT(SYS(munmap, p, 4096) == 0);
+	EXPECT(SYS(clock_gettime, CLOCK_REALTIME, &ts) == 0);
+	EXPECT(SYS(getrandom, buf, sizeof(buf), 0) == sizeof(buf));
+	EXPECT((SYS(fcntl, on.pair[0], F_GETFL) & O_ACCMODE) == O_RDWR);
+	EXPECT(SYS(close, on.pair[0]) == 0);
+}
+
+static void
+do_messages(void)
+{
+	struct iovec iov = { .iov_base = on.page, .iov_len = 1 };
+	union {
+		struct cmsghdr hdr;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { .space = { 0 } };
+	struct msghdr msg = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.space,
+		.msg_controllen = sizeof(control.space) };
+
+	control.hdr.cmsg_len = CMSG_LEN(sizeof(int));
+	control.hdr.cmsg_level = SOL_SOCKET;
+	control.hdr.cmsg_type = SCM_RIGHTS;
+	memcpy(CMSG_DATA(&control.hdr), &on.file, sizeof(int));
+	EXPECT(SYS(sendmsg, on.pair[0], &msg, 0) == 1);
+	EXPECT(SYS(recvmsg, on.pair[1], &msg, MSG_CMSG_CLOEXEC) == 1);
+	EXPECT(msg.msg_controllen == CMSG_LEN(sizeof(int)) ||
+	       msg.msg_controllen == CMSG_SPACE(sizeof(int)));
+}
+
+static void
+do_recvfd(void)
+{
+	struct stat st;
+	char buf[4];
+
+	EXPECT(fstat(on.file, &st) == 0 && st.st_size == 8);
+	EXPECT(SYS(pread64, on.file, buf, 4, 4) == 4);
+	EXPECT(memcmp(buf, "5678", 4) == 0);
+	EXPECT(SYS(lseek, on.file, 0, SEEK_SET) == 0);
+}
+
+static void
+do_rpath(void)
+{
+	char buf[512];
+	long fd, up;
+
+	fd = SYS(openat, AT_FDCWD, "/sys",
+	    O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+	EXPECT(fd >= 0);
+	EXPECT(SYS(getdents64, fd, buf, sizeof(buf)) > 0);
+	up = SYS(openat, fd, "..", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	EXPECT(up >= 0);
+	EXPECT(SYS(faccessat2, fd, "kernel", F_OK, 0) == 0);
+	EXPECT(SYS(fstatfs, fd, buf) == 0);
+	EXPECT(SYS(readlinkat, fd, "kernel", buf, 8) == -1 && errno == EINVAL);
+	EXPECT(fstatat((int)fd, "kernel", (struct stat *)(void *)buf,
+		   AT_SYMLINK_NOFOLLOW) == 0);
+}
+
+static void
+do_uevent(void)
+{
+	EXPECT(SYS(recvfrom, on.pair[0], NULL, 0,
+		   MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT, NULL, NULL) == -1);
+	EXPECT(errno == EAGAIN);
+}
+
+static void
+do_control(void)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	EXPECT(SYS(accept4, on.listener, NULL, NULL, SOCK_CLOEXEC) == -1);
+	EXPECT(errno == EAGAIN);
+	EXPECT(SYS(getsockopt, on.pair[0], SOL_SOCKET, SO_PEERCRED, &cred,
+		   &len) == 0);
+}
+
+static void
+do_qmp(void)
+{
+	int error;
+	socklen_t len = sizeof(error);
+
+	EXPECT(SYS(sendto, on.pair[0], "x", 1, MSG_NOSIGNAL, NULL, 0) == 1);
+	EXPECT(SYS(getsockopt, on.pair[0], SOL_SOCKET, SO_ERROR, &error,
+		   &len) == 0);
+	EXPECT(SYS(shutdown, on.pair[0], SHUT_RDWR) == 0);
+}
+
+static void
+do_unix(void)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX,
+		.sun_path = "/nonexistent/qmp" };
+	long fd;
+
+	fd = SYS(socket, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	EXPECT(fd >= 0);
+	EXPECT(SYS(connect, fd, &sun, sizeof(sun)) == -1 && errno == ENOENT);
+	EXPECT(unlink("/nonexistent/sock") == -1 && errno == ENOENT);
+}
+
+static void
+do_usbfs(void)
+{
+	struct open_how how = { .flags = O_RDWR | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
+
+	EXPECT(
+	    SYS(openat2, AT_FDCWD, "nonexistent/1", &how, sizeof(how)) == -1);
+	EXPECT(errno == ENOENT);
+}
+
+static void
+do_audit(void)
+{
+	EXPECT(SYS(openat, AT_FDCWD, on.path,
+		   O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+		   0600) >= 0);
+}
+
+static void
+do_watch(void)
+{
+	long wd;
+
+	wd = SYS(inotify_add_watch, on.inotify, "/tmp", IN_CREATE);
+	EXPECT(wd >= 0);
+	EXPECT(SYS(inotify_rm_watch, on.inotify, wd) == 0);
+}
+
+static void
+do_children(void)
+{
+	EXPECT(SYS(wait4, -1, NULL, WNOHANG, NULL) == -1 && errno == ECHILD);
+	EXPECT(SYS(kill, 0x3fffffff, SIGTERM) == -1 && errno == ESRCH);
+	EXPECT(SYS(kill, 0x3fffffff, SIGKILL) == -1 && errno == ESRCH);
+}
+
+/* One a word of promise_table, but sendfd, which has no calls. */
+static const struct {
+	const char *promise;
+	void (*act)(void);
+} allowed[] = {
+	{ "stdio", do_stdio },
+	{ "stdio", do_messages },
+	{ "recvfd", do_recvfd },
+	{ "rpath", do_rpath },
+	{ "uevent", do_uevent },
+	{ "control", do_control },
+	{ "qmp", do_qmp },
+	{ "unix", do_unix },
+	{ "usbfs", do_usbfs },
+	{ "audit", do_audit },
+	{ "watch", do_watch },
+	{ "children", do_children },
+};
+
+static void
+what_is_promised_works(void **state)
+{
+	enum proc_id proc;
+	int status;
+	size_t i;
+
+	(void)state;
+	for (proc = PROC_PARENT; proc <= PROC_LAST_CHILD; proc++)
+		for (i = 0; i < COUNT(allowed); i++) {
+			if (!promises_have(sandbox_promises(proc),
+				allowed[i].promise, strlen(allowed[i].promise)))
+				continue;
+			status = run(proc, NULL, allowed[i].act);
+			if (status != 0)
+				fail_msg("%s, %s: status %#x", proc_name(proc),
+				    allowed[i].promise, status);
+		}
+}
+
+static void
+each_promise_is_tried(void **state)
+{
+	const struct promise *p;
+	size_t i;
+	int tried;
+
+	(void)state;
+	for (p = promise_table; p->name != NULL; p++) {
+		tried = p->calls[0] == NULL;
+		for (i = 0; i < COUNT(allowed); i++)
+			tried |= strcmp(allowed[i].promise, p->name) == 0;
+		if (!tried)
+			fail_msg("%s", p->name);
+	}
+}
+
+static void
+try_execve(void)
+{
+	char *const none[] = { NULL };
+
+	SYS(execve, "/bin/true", none, none);
+}
+
+static void
+try_fork(void)
+{
+	if (SYS(clone, SIGCHLD, NULL, NULL, NULL, NULL) == 0)
+		_exit(0);
+}
+
+static void
+try_ptrace(void)
+{
+	SYS(ptrace, PTRACE_ATTACH, on.other, NULL, NULL);
+}
+
+static void
+try_read_memory(void)
+{
+	SYS(process_vm_readv, on.other, NULL, 0, NULL, 0, 0);
+}
+
+static void
+try_kill_group(void)
+{
+	SYS(kill, -on.other, SIGTERM);
+}
+
+static void
+try_kill_all(void)
+{
+	SYS(kill, -1, SIGTERM);
+}
+
+static void
+try_stop_other(void)
+{
+	SYS(kill, on.other, SIGSTOP);
+}
+
+static void
+try_tgkill_other(void)
+{
+	SYS(tgkill, on.other, on.other, SIGABRT);
+}
+
+static void
+try_setuid(void)
+{
+	SYS(setuid, 0);
+}
+
+static void
+try_mount(void)
+{
+	SYS(mount, "none", "/mnt", "tmpfs", 0, NULL);
+}
+
+static void
+try_chroot(void)
+{
+	SYS(chroot, ".");
+}
+
+static void
+try_unshare(void)
+{
+	SYS(unshare, CLONE_NEWUSER);
+}
+
+static void
+try_mprotect_exec(void)
+{
+	SYS(mprotect, on.page, 4096, PROT_READ | PROT_EXEC);
+}
+
+static void
+try_mmap_exec(void)
+{
+	SYS(mmap, NULL, 4096, PROT_READ | PROT_EXEC,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static void
+try_mmap_file(void)
+{
+	SYS(mmap, NULL, 4096, PROT_READ, MAP_PRIVATE, on.file, 0);
+}
+
+static void
+try_unappend(void)
+{
+	SYS(fcntl, on.file, F_SETFL, 0);
+}
+
+static void
+try_ioctl(void)
+{
+	SYS(ioctl, on.devnull, 0x5514 /* USBDEVFS_RESET */, NULL);
+}
+
+static void
+try_inet(void)
+{
+	SYS(socket, AF_INET, SOCK_STREAM, 0);
+}
+
+static void
+try_netlink(void)
+{
+	SYS(socket, AF_NETLINK, SOCK_RAW, 15);
+}
+
+static void
+try_prctl(void)
+{
+	SYS(prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
+static void
+try_chmod(void)
+{
+	SYS(fchmodat, AT_FDCWD, on.path, 0777);
+}
+
+static void
+try_rename(void)
+{
+	SYS(renameat2, AT_FDCWD, on.path, AT_FDCWD, "/tmp/x", 0);
+}
+
+static void
+try_open_write(void)
+{
+	SYS(openat, AT_FDCWD, on.path, O_WRONLY);
+}
+
+static void
+try_open_rdwr(void)
+{
+	SYS(openat, AT_FDCWD, on.path, O_RDWR | O_APPEND);
+}
+
+static void
+try_open_truncate(void)
+{
+	SYS(openat, AT_FDCWD, on.path, O_WRONLY | O_APPEND | O_TRUNC);
+}
+
+static void
+try_open_create(void)
+{
+	SYS(openat, AT_FDCWD, "/tmp/sandbox_test.new", O_RDONLY | O_CREAT, 0);
+}
+
+static void
+try_open_append(void)
+{
+	SYS(openat, AT_FDCWD, on.path, O_WRONLY | O_APPEND);
+}
+
+static void
+try_open_read(void)
+{
+	SYS(openat, AT_FDCWD, "/etc/shadow", O_RDONLY);
+}
+
+static void
+try_openat2(void)
+{
+	struct open_how how = { .flags = O_RDONLY };
+
+	SYS(openat2, AT_FDCWD, on.path, &how, sizeof(how));
+}
+
+static void
+try_unix_socket(void)
+{
+	SYS(socket, AF_UNIX, SOCK_STREAM, 0);
+}
+
+static void
+try_connect(void)
+{
+	SYS(connect, on.pair[0], NULL, 0);
+}
+
+static void
+try_accept(void)
+{
+	SYS(accept4, on.listener, NULL, NULL, 0);
+}
+
+static void
+try_kill_other(void)
+{
+	SYS(kill, on.other, SIGTERM);
+}
+
+static void
+try_unlink(void)
+{
+	SYS(unlinkat, AT_FDCWD, on.path, 0);
+}
+
+static void
+try_rmdir(void)
+{
+	SYS(unlinkat, AT_FDCWD, "/tmp/nonexistent", AT_REMOVEDIR);
+}
+
+#define ALL                                                           \
+	(1U << PROC_PARENT | 1U << PROC_ENGINE | 1U << PROC_MONITOR | \
+	    1U << PROC_QMPCLIENT)
+#define CHILDREN (ALL & ~(1U << PROC_PARENT))
+#define BLIND (1U << PROC_ENGINE | 1U << PROC_QMPCLIENT)
+
+static const struct {
+	const char *what;
+	void (*act)(void);
+	unsigned int procs; /* who must not */
+} forbidden[] = {
+	{ "execve", try_execve, ALL },
+	{ "fork", try_fork, ALL },
+	{ "ptrace", try_ptrace, ALL },
+	{ "read another's memory", try_read_memory, ALL },
+	{ "kill a group", try_kill_group, ALL },
+	{ "kill all", try_kill_all, ALL },
+	{ "stop another", try_stop_other, ALL },
+	{ "abort another", try_tgkill_other, ALL },
+	{ "setuid", try_setuid, ALL },
+	{ "mount", try_mount, ALL },
+	{ "chroot", try_chroot, ALL },
+	{ "new namespace", try_unshare, ALL },
+	{ "executable memory", try_mprotect_exec, ALL },
+	{ "map executable memory", try_mmap_exec, ALL },
+	{ "map a file", try_mmap_file, ALL },
+	{ "change file flags", try_unappend, ALL },
+	{ "ioctl", try_ioctl, ALL },
+	{ "inet socket", try_inet, ALL },
+	{ "netlink socket", try_netlink, ALL },
+	{ "prctl", try_prctl, ALL },
+	{ "chmod", try_chmod, ALL },
+	{ "rename", try_rename, ALL },
+	{ "rmdir", try_rmdir, ALL },
+	{ "open to write", try_open_write, ALL },
+	{ "open to read and write", try_open_rdwr, ALL },
+	{ "open and truncate", try_open_truncate, ALL },
+	{ "create a file", try_open_create, ALL },
+	{ "open to append", try_open_append, CHILDREN },
+	{ "open to read", try_open_read, BLIND },
+	{ "openat2", try_openat2, CHILDREN },
+	{ "unix socket", try_unix_socket, CHILDREN },
+	{ "connect", try_connect, CHILDREN },
+	{ "accept", try_accept, ALL & ~(1U << PROC_ENGINE) },
+	{ "kill another", try_kill_other, CHILDREN },
+	{ "unlink", try_unlink, CHILDREN },
+};
+
+static int
+killed_by_filter(int status)
+{
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+}
+
+static void
+what_is_not_promised_kills(void **state)
+{
+	enum proc_id proc;
+	int status;
+	size_t i;
+
+	(void)state;
+	for (proc = PROC_PARENT; proc <= PROC_LAST_CHILD; proc++)
+		for (i = 0; i < COUNT(forbidden); i++) {
+			if ((forbidden[i].procs >> proc & 1) == 0)
+				continue;
+			status = run(proc, NULL, forbidden[i].act);
+			if (!killed_by_filter(status))
+				fail_msg("%s, %s: status %#x", proc_name(proc),
+				    forbidden[i].what, status);
+		}
+	/* The other process is unharmed, and so is the file. */
+	assert_int_equal(waitpid(on.other, &status, WNOHANG | WUNTRACED), 0);
+	assert_int_equal(access(on.path, F_OK), 0);
+}
+
+static void
+narrowing_counts(void **state)
+{
+	(void)state;
+	assert_int_equal(run(PROC_MONITOR, "stdio", do_stdio), 0);
+	assert_true(killed_by_filter(run(PROC_MONITOR, "stdio", do_rpath)));
+	assert_true(killed_by_filter(run(PROC_ENGINE, "stdio", do_control)));
+	assert_true(killed_by_filter(run(PROC_QMPCLIENT, "stdio", do_recvfd)));
+	assert_int_equal(run(PROC_QMPCLIENT, "", do_nothing), 0);
+	assert_true(killed_by_filter(run(PROC_QMPCLIENT, "", do_stdio)));
+}
+
+static void
+do_abort(void)
+{
+	signal(SIGABRT, SIG_DFL);
+	abort();
+}
+
+static void
+abort_is_not_the_filter(void **state)
+{
+	int status;
+
+	(void)state;
+	status = run(PROC_ENGINE, NULL, do_abort);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
+static void
+do_clone3(void)
+{
+	EXPECT(SYS(clone3, NULL, 0) == -1 && errno == ENOSYS);
+}
+
+static void
+clone3_is_not_there(void **state)
+{
+	(void)state;
+	assert_int_equal(run(PROC_ENGINE, NULL, do_clone3), 0);
+}
+
+/* What the log functions and malloc do in a child, through libc. */
+static void
+do_libc(void)
+{
+	char stamp[32];
+	struct timespec ts;
+	struct tm tm;
+	void *p;
+	int i;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	EXPECT(gmtime_r(&ts.tv_sec, &tm) != NULL);
+	EXPECT(strftime(stamp, sizeof(stamp), "%Y", &tm) == 4);
+	EXPECT(strerror(EPERM) != NULL);
+	for (i = 0; i < 24; i++) {
+		EXPECT((p = malloc((size_t)1 << i)) != NULL);
+		EXPECT((p = realloc(p, (size_t)3 << i)) != NULL);
+		free(p);
+	}
+	EXPECT(poll(NULL, 0, 0) == 0);
+}
+
+static void
+libc_works(void **state)
+{
+	int status;
+
+	(void)state;
+	tzset();
+	status = run(PROC_ENGINE, NULL, do_libc);
+#ifdef __SANITIZE_ADDRESS__
+	/* Its allocator is another one, with other calls. */
+	(void)status;
+#else
+	assert_int_equal(status, 0);
+#endif
+}
+/* Runs what in a new process; its exit status. */
+static int
+in_child(int (*what)(void))
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		alarm(20);
+		_exit(what());
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+#define NO_LANDLOCK 77
+
+static int
+without_files(void)
+{
+	int used;
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if ((used = landlock_enter(NULL)) != 1)
+		return used == 0 ? NO_LANDLOCK : 1;
+	EXPECT(open("/etc/passwd", O_RDONLY) == -1 && errno == EACCES);
+	EXPECT(open("/", O_RDONLY | O_DIRECTORY) == -1 && errno == EACCES);
+	EXPECT(open("/dev/null", O_RDWR) == -1 && errno == EACCES);
+	EXPECT(unlink(on.path) == -1 && errno == EACCES);
+	EXPECT(mkdir("/tmp/sandbox_test.dir", 0700) == -1 && errno == EACCES);
+	/* What is open stays usable. */
+	EXPECT(pread(on.file, on.page, 4, 0) == 4);
+	return 0;
+}
+
+static int
+with_sys(void)
+{
+	static const char *const roots[] = { "/sys", "/nonexistent", NULL };
+	int used;
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if ((used = landlock_enter(roots)) != 1)
+		return used == 0 ? NO_LANDLOCK : 1;
+	EXPECT(open("/sys/kernel", O_RDONLY | O_DIRECTORY) != -1);
+	EXPECT(open("/sys/kernel/uevent_seqnum", O_RDONLY) != -1);
+	EXPECT(open("/sys/../etc/passwd", O_RDONLY) == -1 && errno == EACCES);
+	EXPECT(open("/sys/kernel/profiling", O_WRONLY) == -1 &&
+	       (errno == EACCES || errno == ENOENT));
+	return 0;
+}
+
+static void
+landlock_refuses(void **state)
+{
+	int status;
+
+	(void)state;
+	status = in_child(without_files);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_LANDLOCK)
+		skip();
+	assert_int_equal(status, 0);
+	assert_int_equal(in_child(with_sys), 0);
+}
+
+static int
+enter_engine(void)
+{
+	const char *errstr;
+
+	if (sandbox_enter(PROC_ENGINE, NULL, NULL, &errstr) == -1)
+		return 1;
+	do_stdio();
+	SYS(ptrace, PTRACE_ATTACH, on.other, NULL, NULL);
+	SYS(execve, "/bin/true", NULL, NULL);
+	return 2;
+}
+
+static int
+enter_with_more(void)
+{
+	const char *errstr = NULL;
+
+	EXPECT(sandbox_enter(PROC_ENGINE, "stdio rpath", NULL, &errstr) == -1);
+	EXPECT(errno == EINVAL && strcmp(errstr, "promises") == 0);
+	EXPECT(sandbox_enter(PROC_CLIENT, NULL, NULL, &errstr) == -1);
+	return 0;
+}
+
+static int
+enter_and_see(void)
+{
+	int without = landlock_enter(NULL) == 0;
+	const char *errstr;
+
+	if (sandbox_enter(PROC_MONITOR, NULL, NULL, &errstr) == -1)
+		return 1;
+	return sandbox_landlock() == without;
+}
+
+static void
+sandbox_enter_confines(void **state)
+{
+	(void)state;
+	assert_true(killed_by_filter(in_child(enter_engine)));
+	assert_int_equal(in_child(enter_with_more), 0);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	assert_int_equal(in_child(enter_and_see), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_promise_is_tried),
+		cmocka_unit_test(what_is_promised_works),
+		cmocka_unit_test(what_is_not_promised_kills),
+		cmocka_unit_test(narrowing_counts),
+		cmocka_unit_test(abort_is_not_the_filter),
+		cmocka_unit_test(clone3_is_not_there),
+		cmocka_unit_test(libc_works),
+		cmocka_unit_test(landlock_refuses),
+		cmocka_unit_test(sandbox_enter_confines),
+	};
+
+	return cmocka_run_group_tests(tests, prepare, clean_up);
+}

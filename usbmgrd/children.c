@@ -1,0 +1,376 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "audit.h"
+#include "chan.h"
+#include "children.h"
+#include "log.h"
+#include "parent.h"
+#include "spawn.h"
+
+#define START_DEADLINE 10000 /* ms, for all of them */
+#define STOP_DEADLINE 5000
+
+static struct child {
+	pid_t pid; /* 0: not running */
+	int ready;
+	struct chan chan;
+} children[PROC_MAX];
+
+static const struct msg_none none;
+static int policy_done;
+static int stopping;
+
+static const char *const events_options[] = { [EVENTS_AUTO] = "auto",
+	[EVENTS_UDEV] = "udev",
+	[EVENTS_KERNEL] = "kernel" };
+
+static void parent_dispatch(struct chan *, enum msg_type, const void *, int);
+
+static struct chan *
+to(enum proc_id proc)
+{
+	return &children[proc].chan;
+}
+
+/* That a child is lost, and why, its wait status tells: see children_reap. */
+static void
+parent_lost_child(struct chan *c, const char *why)
+{
+	if (why != NULL)
+		fatalx("%s broke the protocol: %s", proc_name(c->peer), why);
+	chan_close(c);
+}
+
+static void
+start_child(enum proc_id proc, const char *dir, int debug, int verbose,
+    const char *option)
+{
+	int fd;
+
+	children[proc].pid =
+	    spawn_child(proc, dir, debug, verbose, option, &fd);
+	if (children[proc].pid == -1)
+		fatal("cannot start %s", proc_name(proc));
+	chan_open(to(proc), fd, PROC_PARENT, proc, parent_dispatch,
+	    parent_lost_child, NULL);
+}
+
+static void
+connect_children(enum proc_id a, enum proc_id b)
+{
+	struct msg_peer peer_a = { .proc = a }, peer_b = { .proc = b };
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+		fds) == -1)
+		fatal("socketpair");
+	chan_send(to(a), MSG_PEER, &peer_b, fds[0]);
+	chan_send(to(b), MSG_PEER, &peer_a, fds[1]);
+}
+
+static void
+send_log(enum proc_id proc)
+{
+	int fd = logs_open(proc);
+
+	if (fd == -1)
+		log_warn("log file %s", proc_table[proc].log);
+	else if (proc == PROC_PARENT)
+		audit_open(fd);
+	else
+		chan_send(to(proc), MSG_LOG, &none, fd);
+}
+
+static void
+send_file(enum msg_type type, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd == -1)
+		fatal("%s", path);
+	chan_send(to(PROC_MONITOR), type, &none, fd);
+}
+
+static void
+send_policy(const struct conf *conf)
+{
+	struct msg_conf_begin begin = { .vms = conf->nvms,
+		.rules = conf->nrules };
+	const struct conf_rule *rule;
+	const struct conf_vm *vm;
+
+	chan_send(to(PROC_ENGINE), MSG_CONF_BEGIN, &begin, -1);
+	TAILQ_FOREACH (vm, &conf->vms, entry) {
+		chan_send(to(PROC_ENGINE), MSG_CONF_VM, &vm->msg, -1);
+		chan_send(to(PROC_QMPCLIENT), MSG_QMP_VM, &vm->msg, -1);
+	}
+	TAILQ_FOREACH (rule, &conf->rules, entry) {
+		/* A long policy may be more than a channel's queue holds. */
+		chan_send(to(PROC_ENGINE), MSG_CONF_RULE, &rule->msg, -1);
+		if (chan_flush(to(PROC_ENGINE)) == -1)
+			fatal("policy to engine");
+	}
+	chan_send(to(PROC_ENGINE), MSG_CONF_END, &none, -1);
+}
+
+static int
+all_ready(void)
+{
+	enum proc_id proc;
+
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		if (!children[proc].ready)
+			return 0;
+	return policy_done;
+}
+
+static void
+start_overdue(void *arg)
+{
+	enum proc_id proc;
+
+	(void)arg;
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		if (!children[proc].ready)
+			log_warnx("%s (pid %d) was not ready in %d seconds",
+			    proc_name(proc), children[proc].pid,
+			    START_DEADLINE / 1000);
+	if (!policy_done)
+		log_warnx("engine did not take the policy in %d seconds",
+		    START_DEADLINE / 1000);
+	loop_end(1);
+}
+
+int
+children_start(const struct conf *conf, int control_fd, int debug, int verbose)
+{
+	struct msg_start start = { .verbose = (uint32_t)verbose };
+	struct loop_timer deadline = { .at = 0 };
+	char dir[PATH_MAX];
+	enum proc_id proc;
+	int status;
+
+	if (spawn_dir(dir, sizeof(dir)) == -1)
+		fatal("cannot find the directory of the other programs");
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		start_child(proc, dir, debug, verbose,
+		    proc == PROC_MONITOR ? events_options[conf->events] : NULL);
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		send_log(proc);
+	connect_children(PROC_ENGINE, PROC_MONITOR);
+	connect_children(PROC_ENGINE, PROC_QMPCLIENT);
+	chan_send(to(PROC_ENGINE), MSG_CONTROL, &none, control_fd);
+	send_file(MSG_MOUNTINFO, "/proc/self/mountinfo");
+	send_file(MSG_SWAPS, "/proc/swaps");
+	send_policy(conf);
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		chan_send(to(proc), MSG_START, &start, -1);
+	loop_timer_set(&deadline, START_DEADLINE, start_overdue, NULL);
+	status = loop_run();
+	loop_timer_del(&deadline);
+	return status == 0 ? 0 : -1;
+}
+
+static void
+say_how_it_ended(enum proc_id proc, pid_t pid, int status)
+{
+	const char *name = proc_name(proc);
+
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		log_warnx("%s (pid %d) was killed by its system call filter",
+		    name, pid);
+	else if (WIFSIGNALED(status))
+		log_warnx("%s (pid %d) was killed by signal %d (%s)", name, pid,
+		    WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else if (!stopping)
+		log_warnx("%s (pid %d) ended with status %d%s", name, pid,
+		    WEXITSTATUS(status),
+		    children[proc].ready ? "" : " before it was ready");
+}
+
+int
+children_reap(void)
+{
+	enum proc_id proc;
+	int status, lost = 0;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++) {
+			if (children[proc].pid != pid)
+				continue;
+			say_how_it_ended(proc, pid, status);
+			children[proc].pid = 0;
+			lost = 1;
+		}
+	return lost ? -1 : 0;
+}
+
+static int
+running(void)
+{
+	enum proc_id proc;
+	int n = 0;
+
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		n += children[proc].pid > 0;
+	return n;
+}
+
+static void
+stop_overdue(void *arg)
+{
+	enum proc_id proc;
+
+	(void)arg;
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		if (children[proc].pid > 0) {
+			log_warnx("%s (pid %d) does not end: killed",
+			    proc_name(proc), children[proc].pid);
+			kill(children[proc].pid, SIGKILL);
+		}
+}
+
+void
+children_stop(void)
+{
+	struct loop_timer deadline = { .at = 0 };
+	enum proc_id proc;
+
+	stopping = 1;
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		if (children[proc].pid > 0)
+			chan_close(to(proc));
+	loop_timer_set(&deadline, STOP_DEADLINE, stop_overdue, NULL);
+	while (running())
+		loop_run();
+	loop_timer_del(&deadline);
+}
+
+void
+children_reopen_logs(void)
+{
+	enum proc_id proc;
+
+	for (proc = PROC_PARENT; proc <= PROC_LAST_CHILD; proc++)
+		send_log(proc);
+	log_info("logs are open again");
+}
+
+/* Requests of the children */
+
+static void
+parent_open_device(const struct msg_open_device *m)
+{
+	struct msg_open_failed failed = { .request = m->request };
+	int fd = usbfs_open(m->busnum, m->devnum);
+	struct json *j;
+
+	failed.error = errno;
+	j = audit_begin("open-device");
+	json_num(j, "request", m->request);
+	json_num(j, "busnum", m->busnum);
+	json_num(j, "devnum", m->devnum);
+	if (fd == -1)
+		json_str(j, "error", strerror(failed.error));
+	audit_end();
+	if (fd == -1)
+		chan_send(to(PROC_QMPCLIENT), MSG_OPEN_FAILED, &failed, -1);
+	else
+		chan_send(to(PROC_QMPCLIENT), MSG_DEVICE_FD, m, fd);
+}
+
+static void
+parent_qmp_lost(struct chan *c, const struct msg_qmp_lost *m)
+{
+	if (m->end >= QMP_END_MAX ||
+	    qmpsock_lost(m->vm, (enum qmp_end)m->end) == -1)
+		chan_fail(c, "lost a connection that there was not");
+}
+
+static void
+parent_ready(struct chan *c)
+{
+	if (children[c->peer].ready) {
+		chan_fail(c, "ready twice");
+		return;
+	}
+	children[c->peer].ready = 1;
+	if (all_ready())
+		loop_end(0);
+}
+
+static void
+parent_conf_done(void)
+{
+	int first = !policy_done;
+
+	policy_done = 1;
+	if (first && all_ready())
+		loop_end(0);
+}
+
+static void
+parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
+{
+	(void)fd;
+	switch (type) {
+	case MSG_READY:
+		parent_ready(c);
+		break;
+	case MSG_CONF_DONE:
+		parent_conf_done();
+		break;
+	case MSG_OPEN_DEVICE:
+		parent_open_device(payload);
+		break;
+	case MSG_QMP_LOST:
+		parent_qmp_lost(c, payload);
+		break;
+	default:
+		chan_fail(c, msg_name(type));
+	}
+}
+
+/* Machines */
+
+static void
+parent_qmp_socket(uint32_t number, int error, int fd, int32_t pid)
+{
+	struct msg_qmp_socket sock = { .vm = number, .pid = pid };
+	struct msg_vm_socket told = { .vm = number, .error = error };
+	struct json *j;
+
+	j = audit_begin("open-qmp");
+	json_num(j, "vm_number", number);
+	if (error == 0)
+		json_num(j, "pid", pid);
+	else
+		json_str(j, "error", strerror(error));
+	audit_end();
+	chan_send(to(PROC_ENGINE), MSG_VM_SOCKET, &told, -1);
+	if (fd != -1)
+		chan_send(to(PROC_QMPCLIENT), MSG_QMP_SOCKET, &sock, fd);
+}
+
+void
+children_connect(const struct conf *conf)
+{
+	const struct conf_vm *vm;
+
+	qmpsock_init(parent_qmp_socket);
+	TAILQ_FOREACH (vm, &conf->vms, entry)
+		qmpsock_add(vm->msg.vm, vm->qmp);
+}

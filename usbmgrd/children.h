@@ -1,0 +1,37 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#ifndef CHILDREN_H
+#define CHILDREN_H
+
+#include "conf.h"
+
+/*
+ * children_start: start all children, connect them with each other, give
+ * them their logs, the engine its control socket (taken) and the policy, and
+ * wait until each is ready.  0, or -1 after a message when one is not ready
+ * in time; children_stop is then still to be called.
+ */
+int children_start(const struct conf *, int control_fd, int debug, int verbose);
+
+/* children_connect: look for the machines' sockets from now on. */
+void children_connect(const struct conf *);
+
+/*
+ * children_stop: close all channels, wait for the children to end, kill what
+ * does not end in time.
+ */
+void children_stop(void);
+
+/*
+ * children_reap: collect children that ended.  -1 after a message if one
+ * ended that should not have, else 0.
+ */
+int children_reap(void);
+
+/* children_reopen_logs: give each child its log anew (logrotate). */
+void children_reopen_logs(void);
+
+#endif

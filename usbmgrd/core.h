@@ -1,0 +1,108 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#ifndef CORE_H
+#define CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "msg.h"
+#include "policy.h"
+
+/*
+ * What the engine decides, as a function: an event and the state give the
+ * new state and actions.  No clock, no I/O: time comes with the event.
+ *
+ * It is level-triggered: after each event, what it touched is compared with
+ * where policy wants it, and the difference becomes actions.
+ */
+
+struct core;
+
+enum core_event_type {
+	EV_POLICY, /* policy */
+	EV_DEVICE, /* device */
+	EV_DEVICE_GONE, /* gone */
+	EV_SCAN_DONE,
+	EV_VM_SOCKET, /* vm_socket */
+	EV_VM_HAS, /* has */
+	EV_VM_STATE, /* vm_state */
+	EV_VM_DROPPED, /* has */
+	EV_RESULT, /* result */
+	EV_TICK /* time passes */
+};
+
+struct core_event {
+	enum core_event_type type;
+	uint64_t now; /* milliseconds, never less than in the event before */
+	union {
+		struct policy *policy; /* the core takes it */
+		const struct usbdev *device;
+		const struct msg_device_gone *gone;
+		const struct msg_vm_socket *vm_socket;
+		const struct msg_vm_has *has;
+		const struct msg_vm_state *vm_state;
+		const struct msg_result *result;
+	} u;
+};
+
+/* In the order in which the actions of one event are given. */
+enum core_action_type {
+	ACT_DETACH,
+	ACT_ATTACH,
+	ACT_HOLD
+};
+
+struct core_action {
+	enum core_action_type type;
+	uint32_t vm; /* its number; 0 for a hold */
+	const char *vmname; /* NULL for a hold */
+	uint32_t request; /* of an attach, also for its detach */
+	enum handover handover;
+	struct usbport port;
+	uint16_t devnum;
+	uint16_t vendor; /* 0 in a detach of a device that was not seen */
+	uint16_t product;
+	enum usbspeed speed;
+	uint64_t uevent;
+	uint8_t digest[USBDEV_DIGEST_LEN];
+	char id[MSG_ID_MAX]; /* of an attach or a detach */
+	char reason[MSG_TEXT_MAX];
+};
+
+/* core_new: knows nothing yet; NULL when memory is short. */
+struct core *core_new(void);
+
+/* core_free: no effect on NULL. */
+void core_free(struct core *);
+
+/*
+ * core_event: the event's data are the caller's and were checked (see
+ * usbdev_check).  Returns the actions, *n of them, sorted by type, bus and
+ * port; they stay until the next call.  NULL, *n 0, if there are none.
+ * When memory runs out the process ends.
+ */
+const struct core_action *core_event(
+    struct core *, const struct core_event *, size_t *n);
+
+/* core_next: when EV_TICK is due, in the time of events; 0: never. */
+uint64_t core_next(const struct core *);
+
+/*
+ * core_check_result: is it an answer to something that was asked of that
+ * machine?  1 or 0.
+ */
+int core_check_result(const struct core *, const struct msg_result *);
+
+/*
+ * core_devices, core_vms: call cb for each device, by bus and port; for each
+ * machine, in the order of the policy.
+ */
+void core_devices(const struct core *,
+    void (*cb)(const struct ctl_device *, void *arg), void *arg);
+void core_vms(
+    const struct core *, void (*cb)(const struct ctl_vm *, void *), void *arg);
+
+#endif

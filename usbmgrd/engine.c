@@ -1,0 +1,390 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#include <stdio.h>
+#include <string.h>
+#include "audit.h"
+#include "chan.h"
+#include "child.h"
+#include "control.h"
+#include "engine.h"
+#include "log.h"
+
+static struct {
+	struct chan parent;
+	struct chan monitor;
+	struct chan qmpclient;
+	struct core *core;
+	struct policy *incoming; /* between CONF_BEGIN and CONF_END */
+	struct loop_timer tick;
+} engine;
+
+static const struct msg_none none;
+
+static void engine_event(struct core_event *);
+
+static void
+engine_tick(void *arg)
+{
+	struct core_event ev = { .type = EV_TICK };
+
+	(void)arg;
+	engine_event(&ev);
+}
+
+static void
+audit_action(const char *event, const struct core_action *a)
+{
+	char port[USBPORT_STRLEN], product[8], vendor[8];
+	struct json *j = audit_begin(event);
+
+	json_str(j, "device", usbport_string(&a->port, port));
+	json_num(j, "devnum", a->devnum);
+	if (a->request != 0)
+		json_num(j, "request", a->request);
+	if (a->vmname != NULL)
+		json_str(j, "vm", a->vmname);
+	if (a->type == ACT_ATTACH) {
+		snprintf(vendor, sizeof(vendor), "%04x", a->vendor);
+		snprintf(product, sizeof(product), "%04x", a->product);
+		json_str(j, "vendor", vendor);
+		json_str(j, "product", product);
+		json_num(j, "uevent", (int64_t)a->uevent);
+	}
+	json_str(j, "reason", a->reason);
+	audit_end();
+}
+
+static void
+engine_attach(const struct core_action *a)
+{
+	struct msg_open_device open;
+	struct msg_attach attach;
+
+	memset(&attach, 0, sizeof(attach));
+	attach.request = a->request;
+	attach.vm = a->vm;
+	attach.port = a->port;
+	attach.devnum = a->devnum;
+	attach.speed = (uint16_t)a->speed;
+	memcpy(attach.digest, a->digest, sizeof(attach.digest));
+	strlcpy(attach.id, a->id, sizeof(attach.id));
+	if (a->handover == HANDOVER_FD) {
+		open.request = a->request;
+		open.busnum = a->port.busnum;
+		open.devnum = a->devnum;
+		chan_send(&engine.parent, MSG_OPEN_DEVICE, &open, -1);
+	}
+	chan_send(&engine.qmpclient, MSG_ATTACH, &attach, -1);
+	audit_action("attach", a);
+}
+
+static void
+engine_detach(const struct core_action *a)
+{
+	struct msg_detach detach;
+
+	memset(&detach, 0, sizeof(detach));
+	detach.request = a->request;
+	detach.vm = a->vm;
+	strlcpy(detach.id, a->id, sizeof(detach.id));
+	chan_send(&engine.qmpclient, MSG_DETACH, &detach, -1);
+	audit_action("detach", a);
+}
+
+static void
+engine_act(const struct core_action *a)
+{
+	switch (a->type) {
+	case ACT_DETACH:
+		engine_detach(a);
+		break;
+	case ACT_ATTACH:
+		engine_attach(a);
+		break;
+	case ACT_HOLD:
+		audit_action("hold", a);
+		break;
+	}
+}
+
+static void
+engine_event(struct core_event *ev)
+{
+	const struct core_action *actions;
+	uint64_t next;
+	size_t i, n;
+
+	ev->now = loop_now();
+	actions = core_event(engine.core, ev, &n);
+	for (i = 0; i < n; i++)
+		engine_act(&actions[i]);
+	if ((next = core_next(engine.core)) != 0)
+		loop_timer_set(&engine.tick,
+		    next > ev->now ? next - ev->now : 0, engine_tick, NULL);
+}
+
+/* From the monitor */
+
+static void
+engine_device(const struct usbdev *dev)
+{
+	struct core_event ev = { .type = EV_DEVICE, .u.device = dev };
+	char port[USBPORT_STRLEN];
+	const char *wrong;
+	struct json *j;
+
+	if ((wrong = usbdev_check(dev)) != NULL)
+		fatalx("monitor sent a device whose %s is wrong", wrong);
+	j = audit_begin("device");
+	json_str(j, "device", usbport_string(&dev->port, port));
+	json_num(j, "devnum", dev->devnum);
+	json_num(j, "uevent", (int64_t)dev->uevent);
+	audit_end();
+	engine_event(&ev);
+}
+
+static void
+engine_device_gone(const struct msg_device_gone *gone)
+{
+	struct core_event ev = { .type = EV_DEVICE_GONE, .u.gone = gone };
+	char port[USBPORT_STRLEN];
+	struct json *j;
+
+	if (!usbport_valid(&gone->port))
+		fatalx("monitor sent a device whose port is wrong");
+	j = audit_begin("device-gone");
+	json_str(j, "device", usbport_string(&gone->port, port));
+	json_num(j, "devnum", gone->devnum);
+	json_num(j, "uevent", (int64_t)gone->uevent);
+	audit_end();
+	engine_event(&ev);
+}
+
+static void
+engine_dispatch_monitor(
+    struct chan *c, enum msg_type type, const void *payload, int fd)
+{
+	struct core_event ev = { .type = EV_SCAN_DONE };
+
+	(void)fd;
+	switch (type) {
+	case MSG_DEVICE:
+		engine_device(payload);
+		break;
+	case MSG_DEVICE_GONE:
+		engine_device_gone(payload);
+		break;
+	case MSG_SCAN_DONE:
+		engine_event(&ev);
+		break;
+	default:
+		chan_fail(c, msg_name(type));
+	}
+}
+
+/* From the QMP client */
+
+static void
+engine_vm_has(enum core_event_type type, const struct msg_vm_has *has)
+{
+	struct core_event ev = { .type = type, .u.has = has };
+	char port[USBPORT_STRLEN];
+	struct json *j;
+
+	if (!usbport_valid(&has->port) || has->devnum == 0 ||
+	    has->devnum > USB_DEVNUM_MAX || has->request == 0 ||
+	    !msg_string_ok(has->id, sizeof(has->id)))
+		fatalx("qmpclient sent a machine's device that is wrong");
+	j = audit_begin(type == EV_VM_HAS ? "vm-has" : "vm-dropped");
+	json_num(j, "vm_number", has->vm);
+	json_num(j, "request", has->request);
+	json_str(j, "device", usbport_string(&has->port, port));
+	json_num(j, "devnum", has->devnum);
+	audit_end();
+	engine_event(&ev);
+}
+
+static void
+engine_vm_state(const struct msg_vm_state *m)
+{
+	struct core_event ev = { .type = EV_VM_STATE, .u.vm_state = m };
+	struct json *j;
+
+	if (m->state >= VM_STATE_MAX ||
+	    !msg_string_ok(m->text, sizeof(m->text)))
+		fatalx("qmpclient sent a machine's state that is wrong");
+	j = audit_begin("vm");
+	json_num(j, "vm_number", m->vm);
+	json_str(j, "state", vm_state_string(m->state));
+	json_str(j, "reason", m->text);
+	audit_end();
+	engine_event(&ev);
+}
+
+static void
+engine_result(const struct msg_result *m)
+{
+	struct core_event ev = { .type = EV_RESULT, .u.result = m };
+	struct json *j;
+
+	if (!core_check_result(engine.core, m))
+		fatalx("qmpclient answered what it was not asked");
+	j = audit_begin("result");
+	json_num(j, "request", m->request);
+	json_num(j, "vm_number", m->vm);
+	json_str(j, "result", result_string(m->result));
+	if (m->guest_port != 0)
+		json_num(j, "guest_port", m->guest_port);
+	json_str(j, "text", m->text);
+	audit_end();
+	engine_event(&ev);
+}
+
+static void
+engine_dispatch_qmpclient(
+    struct chan *c, enum msg_type type, const void *payload, int fd)
+{
+	(void)fd;
+	switch (type) {
+	case MSG_VM_HAS:
+		engine_vm_has(EV_VM_HAS, payload);
+		break;
+	case MSG_VM_DROPPED:
+		engine_vm_has(EV_VM_DROPPED, payload);
+		break;
+	case MSG_VM_STATE:
+		engine_vm_state(payload);
+		break;
+	case MSG_RESULT:
+		engine_result(payload);
+		break;
+	default:
+		chan_fail(c, msg_name(type));
+	}
+}
+
+/* From the parent */
+
+static void
+engine_peer(const struct msg_peer *peer, int fd)
+{
+	struct chan *c;
+
+	if (peer->proc == PROC_MONITOR)
+		c = &engine.monitor;
+	else if (peer->proc == PROC_QMPCLIENT)
+		c = &engine.qmpclient;
+	else
+		fatalx("channel to %s, which is no peer",
+		    proc_name((enum proc_id)peer->proc));
+	if (chan_is_open(c))
+		fatalx("second channel to %s", proc_name(c->peer));
+	chan_open(c, fd, PROC_ENGINE, (enum proc_id)peer->proc,
+	    peer->proc == PROC_MONITOR ? engine_dispatch_monitor
+				       : engine_dispatch_qmpclient,
+	    chan_lost_fatal, NULL);
+}
+
+static struct policy *
+engine_incoming(void)
+{
+	if (engine.incoming == NULL)
+		fatalx("part of a policy that was not begun");
+	return engine.incoming;
+}
+
+static void
+engine_conf_begin(const struct msg_conf_begin *m)
+{
+	if (engine.incoming != NULL)
+		fatalx("policy begun twice");
+	engine.incoming = policy_new(m->vms, m->rules);
+	if (engine.incoming == NULL)
+		fatal("policy of %u machines and %u rules", m->vms, m->rules);
+}
+
+static void
+engine_conf_item(const char *wrong)
+{
+	if (wrong != NULL)
+		fatalx("policy with a %s", wrong);
+}
+
+static void
+engine_conf_end(void)
+{
+	struct core_event ev = { .type = EV_POLICY };
+
+	ev.u.policy = engine_incoming();
+	if (ev.u.policy->nvms != ev.u.policy->maxvms ||
+	    ev.u.policy->nrules != ev.u.policy->maxrules)
+		fatalx("policy with less than was announced");
+	engine.incoming = NULL;
+	engine_event(&ev);
+	chan_send(&engine.parent, MSG_CONF_DONE, &none, -1);
+}
+
+static void
+engine_vm_socket(const struct msg_vm_socket *m)
+{
+	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = m };
+
+	engine_event(&ev);
+}
+
+static void
+engine_start(void)
+{
+	if (!chan_is_open(&engine.monitor) || !chan_is_open(&engine.qmpclient))
+		fatalx("started without channels to the others");
+	chan_send(&engine.parent, MSG_READY, &none, -1);
+}
+
+static void
+engine_dispatch_parent(
+    struct chan *c, enum msg_type type, const void *payload, int fd)
+{
+	if (child_dispatch(type, payload, fd))
+		return;
+	switch (type) {
+	case MSG_PEER:
+		engine_peer(payload, fd);
+		break;
+	case MSG_CONTROL:
+		control_listen(fd, engine.core);
+		break;
+	case MSG_START:
+		engine_start();
+		break;
+	case MSG_CONF_BEGIN:
+		engine_conf_begin(payload);
+		break;
+	case MSG_CONF_VM:
+		engine_conf_item(policy_add_vm(engine_incoming(), payload));
+		break;
+	case MSG_CONF_RULE:
+		engine_conf_item(policy_add_rule(engine_incoming(), payload));
+		break;
+	case MSG_CONF_END:
+		engine_conf_end();
+		break;
+	case MSG_VM_SOCKET:
+		engine_vm_socket(payload);
+		break;
+	default:
+		chan_fail(c, msg_name(type));
+	}
+}
+
+int
+engine_main(int argc, char *argv[])
+{
+	child_init(PROC_ENGINE, argc, argv, NULL, NULL, &engine.parent,
+	    engine_dispatch_parent);
+	if ((engine.core = core_new()) == NULL)
+		fatal("core_new");
+	return loop_run();
+}

@@ -1,0 +1,78 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#ifndef PARENT_H
+#define PARENT_H
+
+#include <stdint.h>
+#include "conf.h"
+
+/*
+ * What the parent opens, a file each.  A child asks by number; nothing here
+ * takes a path from one.
+ */
+
+/*
+ * parent_open_beneath: openat2(2) of path below dirfd, or of an absolute one
+ * where dirfd is AT_FDCWD, without following a symbolic link anywhere.
+ * O_CLOEXEC is added.  Returns a descriptor that is the caller's, or -1 with
+ * errno set (ELOOP: a symbolic link).
+ */
+int parent_open_beneath(int dirfd, const char *path, int flags);
+
+/*
+ * logs_init: open the log directory, which is made (0750) when only its last
+ * component is missing.  0, or -1 after a message.
+ */
+int logs_init(const char *directory);
+
+/*
+ * logs_open: the audit log of a process, appending, made 0640 when missing.
+ * Returns a descriptor that is the caller's, or -1 with errno set.
+ */
+int logs_open(enum proc_id);
+
+/*
+ * ctlsock_listen: make the control socket, mode 0660, of that group ("":
+ * root's).  Refuses when somebody answers on it; replaces one that nobody
+ * does.  Returns the listening descriptor, the caller's, or -1 after a
+ * message.
+ */
+int ctlsock_listen(const char *path, const char *group);
+
+/* ctlsock_remove: unlink what ctlsock_listen made. */
+void ctlsock_remove(void);
+
+/* usbfs_init: hold /dev open.  Ends the process when it cannot. */
+void usbfs_init(void);
+
+/*
+ * usbfs_open: the node of a device, opened for reading and writing, that is
+ * the character device 189 with the minor number of that bus and device
+ * (kernel drivers/usb/core/devio.c).  Returns a descriptor that is the
+ * caller's, or -1 with errno set.
+ */
+int usbfs_open(unsigned int busnum, unsigned int devnum);
+
+/*
+ * qmpsock_init: prepare for watching sockets.  The callback is told each
+ * result of connecting: error is 0 with fd, which it owns, and the process
+ * at the other end, or an errno with fd -1.
+ */
+void qmpsock_init(void (*cb)(uint32_t vm, int error, int fd, int32_t pid));
+
+/*
+ * qmpsock_add: connect to the socket of a machine now and whenever it
+ * appears (inotify(7)), until it is connected.
+ */
+void qmpsock_add(uint32_t vm, const char *path);
+
+/*
+ * qmpsock_lost: the connection is over; how it ended decides how soon the
+ * next try is.  -1 if there is no such machine or it has no connection.
+ */
+int qmpsock_lost(uint32_t vm, enum qmp_end);
+
+#endif

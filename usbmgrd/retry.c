@@ -1,0 +1,112 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#include <string.h>
+#include "retry.h"
+
+/* First delay in ms (doubled each time) and how many tries; 0: on an event */
+static const struct {
+	uint32_t delay;
+	unsigned int tries;
+} classes[RESULT_MAX] = {
+	[RESULT_GONE] = { 1000, 3 },
+	[RESULT_CHANGED] = { 0, 0 },
+	[RESULT_PERMISSION] = { 5000, 3 },
+	[RESULT_BUS_FULL] = { 0, 0 },
+	[RESULT_PORT_TAKEN] = { 500, 5 },
+	[RESULT_SPEED] = { 0, 0 },
+	[RESULT_DUPLICATE] = { 100, 5 },
+	[RESULT_NO_CONTROLLER] = { 0, 0 },
+	[RESULT_MIGRATING] = { 2000, 100 },
+	[RESULT_VM_LOST] = { 0, 0 },
+	[RESULT_OTHER] = { 2000, 5 },
+};
+
+#define DELAY_MAX 60000
+
+void
+retry_init(struct retry_list *list)
+{
+	TAILQ_INIT(&list->queue);
+}
+
+static void
+unlist(struct retry_list *list, struct retry *r)
+{
+	if (r->listed)
+		TAILQ_REMOVE(&list->queue, r, entry);
+	r->listed = 0;
+}
+
+void
+retry_failed(
+    struct retry_list *list, struct retry *r, uint64_t now, enum result result)
+{
+	uint64_t delay = classes[result].delay;
+	unsigned int i;
+
+	unlist(list, r);
+	r->failed = 1;
+	r->result = result;
+	if (r->failures++ >= classes[result].tries)
+		return;
+	for (i = 1; i < r->failures && delay < DELAY_MAX; i++)
+		delay *= 2;
+	r->at = now + (delay < DELAY_MAX ? delay : DELAY_MAX);
+	r->listed = 1;
+	TAILQ_INSERT_TAIL(&list->queue, r, entry);
+}
+
+void
+retry_reset(struct retry_list *list, struct retry *r)
+{
+	unlist(list, r);
+	r->failed = 0;
+	r->failures = 0;
+}
+
+void
+retry_cancel(struct retry_list *list, struct retry *r)
+{
+	unlist(list, r);
+}
+
+int
+retry_blocks(const struct retry *r)
+{
+	return r->failed;
+}
+
+int
+retry_waits_for_port(const struct retry *r)
+{
+	return r->failed && r->result == RESULT_BUS_FULL;
+}
+
+struct retry *
+retry_due(struct retry_list *list, uint64_t now)
+{
+	struct retry *r;
+
+	TAILQ_FOREACH (r, &list->queue, entry)
+		if (r->at <= now) {
+			unlist(list, r);
+			r->failed = 0;
+			return r;
+		}
+	return NULL;
+}
+
+uint64_t
+retry_next(const struct retry_list *list)
+{
+	const struct retry *r;
+	uint64_t next = 0;
+
+	TAILQ_FOREACH (r, &list->queue, entry)
+		if (next == 0 || r->at < next)
+			next = r->at;
+	return next;
+}

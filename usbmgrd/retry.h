@@ -1,0 +1,63 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#ifndef RETRY_H
+#define RETRY_H
+
+#include <stdint.h>
+#include <sys/queue.h>
+#include "msg.h"
+
+/*
+ * When to try again what a machine refused.  A failed device_add stops
+ * QEMU's main loop for 61 ms, so tries are few: a class of failure says
+ * after how long, how often, or that only an event helps.
+ */
+
+struct retry {
+	TAILQ_ENTRY(retry) entry;
+	int listed;
+	uint64_t at; /* due, when listed */
+	unsigned int failures;
+	int failed; /* the last try failed and no other has begun */
+	enum result result;
+	void *owner; /* device */
+	void *att; /* or attachment */
+};
+
+TAILQ_HEAD(retry_queue, retry);
+
+struct retry_list {
+	struct retry_queue queue;
+};
+
+void retry_init(struct retry_list *);
+
+/* retry_failed: note a failure; plans another try if its class allows. */
+void retry_failed(
+    struct retry_list *, struct retry *, uint64_t now, enum result);
+
+/* retry_reset: something changed, or it worked: as if never tried. */
+void retry_reset(struct retry_list *, struct retry *);
+
+/* retry_cancel: to be called before the owner is freed. */
+void retry_cancel(struct retry_list *, struct retry *);
+
+/* retry_blocks: 1 if a failure forbids to try now. */
+int retry_blocks(const struct retry *);
+
+/* retry_waits_for_port: 1 if the guest's bus was full. */
+int retry_waits_for_port(const struct retry *);
+
+/*
+ * retry_due: takes one that is due at now from the list, after which it
+ * blocks no longer; NULL if none is.
+ */
+struct retry *retry_due(struct retry_list *, uint64_t now);
+
+/* retry_next: when the next one is due, 0 if none is planned. */
+uint64_t retry_next(const struct retry_list *);
+
+#endif

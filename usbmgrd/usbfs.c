@@ -1,0 +1,52 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "log.h"
+#include "parent.h"
+
+#define USB_DEVICE_MAJOR 189 /* Documentation/admin-guide/devices.txt */
+
+static int dev_dir = -1;
+
+void
+usbfs_init(void)
+{
+	/* Not /dev/bus/usb, which comes with the first controller. */
+	dev_dir = parent_open_beneath(AT_FDCWD, "/dev", O_PATH | O_DIRECTORY);
+	if (dev_dir == -1)
+		fatal("/dev");
+}
+
+int
+usbfs_open(unsigned int busnum, unsigned int devnum)
+{
+	char path[32];
+	struct stat st;
+	int fd;
+
+	if (busnum == 0 || busnum > USB_BUSNUM_MAX || devnum == 0 ||
+	    devnum > USB_DEVNUM_MAX) {
+		errno = EINVAL;
+		return -1;
+	}
+	snprintf(path, sizeof(path), "bus/usb/%03u/%03u", busnum, devnum);
+	fd = parent_open_beneath(dev_dir, path, O_RDWR | O_NOCTTY | O_NOFOLLOW);
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, &st) == -1 || !S_ISCHR(st.st_mode) ||
+	    st.st_rdev !=
+		makedev(USB_DEVICE_MAJOR, (busnum - 1) * 128 + devnum - 1)) {
+		close(fd);
+		errno = ENOTTY;
+		return -1;
+	}
+	return fd;
+}
