@@ -209,7 +209,6 @@ imsg_get_ibuf(struct imsg *imsg, struct ibuf *ibuf)
 void
 imsg_ibufq_push(struct ibufqueue *bufq, struct imsg *imsg)
 {
-	ibuf_rewind(imsg->buf);
 	ibufq_push(bufq, imsg->buf);
 	memset(imsg, 0, sizeof(*imsg));
 }

@@ -19,8 +19,7 @@ static const char *const stdio_calls[] = { "read", "readv", "write", "writev",
 	"gettid", "getuid", "geteuid", "getgid", "getegid", "rt_sigaction",
 	"rt_sigprocmask", NULL };
 
-static const char *const recvfd_calls[] = { "fstat", "lseek", "pread64",
-	"preadv", NULL };
+static const char *const recvfd_calls[] = { "fstat", "pread64", NULL };
 
 /*
  * What libudev 252 does below /sys and /run/udev; the plain stat calls are
@@ -32,7 +31,7 @@ static const char *const rpath_calls[] = { "stat", "lstat", "fstat", "statx",
 
 static const char *const uevent_calls[] = { "recvfrom", NULL };
 
-static const char *const qmp_calls[] = { "recvfrom", "shutdown", NULL };
+static const char *const qmp_calls[] = { "recvfrom", NULL };
 
 static const char *const control_calls[] = { "accept4", NULL };
 
@@ -42,12 +41,11 @@ static const char *const unix_calls[] = { "connect", "unlink", NULL };
 static const char *const sendfd_calls[] = { NULL };
 
 /*
- * The flags of openat2 are behind a pointer: what it may open is up to the
- * caller, which resolves beneath a directory that it holds.
+ * The flags of openat2 are behind a pointer: what it opens is up to the
+ * caller, which resolves beneath a directory that it holds and follows no
+ * symbolic link.
  */
-static const char *const usbfs_calls[] = { "openat2", "fstat", NULL };
-
-static const char *const audit_calls[] = { "fstat", NULL };
+static const char *const beneath_calls[] = { "openat2", "fstat", NULL };
 
 static const char *const watch_calls[] = { "inotify_add_watch",
 	"inotify_rm_watch", NULL };

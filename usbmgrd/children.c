@@ -37,6 +37,7 @@ static const char *const events_options[] = { [EVENTS_AUTO] = "auto",
 	[EVENTS_KERNEL] = "kernel" };
 
 static void parent_dispatch(struct chan *, enum msg_type, const void *, int);
+static void parent_qmp_socket(uint32_t, int, int, int32_t);
 
 static struct chan *
 to(enum proc_id proc)
@@ -112,11 +113,11 @@ send_policy(const struct conf *conf)
 	const struct conf_vm *vm;
 
 	chan_send(to(PROC_ENGINE), MSG_CONF_BEGIN, &begin, -1);
-	TAILQ_FOREACH (vm, &conf->vms, entry) {
+	TAILQ_FOREACH(vm, &conf->vms, entry) {
 		chan_send(to(PROC_ENGINE), MSG_CONF_VM, &vm->msg, -1);
 		chan_send(to(PROC_QMPCLIENT), MSG_QMP_VM, &vm->msg, -1);
 	}
-	TAILQ_FOREACH (rule, &conf->rules, entry) {
+	TAILQ_FOREACH(rule, &conf->rules, entry) {
 		/* A long policy may be more than a channel's queue holds. */
 		chan_send(to(PROC_ENGINE), MSG_CONF_RULE, &rule->msg, -1);
 		if (chan_flush(to(PROC_ENGINE)) == -1)
@@ -162,6 +163,7 @@ children_start(const struct conf *conf, int control_fd, int debug, int verbose)
 	enum proc_id proc;
 	int status;
 
+	qmpsock_init(parent_qmp_socket);
 	if (spawn_dir(dir, sizeof(dir)) == -1)
 		fatal("cannot find the directory of the other programs");
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
@@ -370,7 +372,6 @@ children_connect(const struct conf *conf)
 {
 	const struct conf_vm *vm;
 
-	qmpsock_init(parent_qmp_socket);
-	TAILQ_FOREACH (vm, &conf->vms, entry)
+	TAILQ_FOREACH(vm, &conf->vms, entry)
 		qmpsock_add(vm->msg.vm, vm->qmp);
 }

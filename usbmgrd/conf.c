@@ -34,7 +34,7 @@ vm_name(const struct conf *conf, uint32_t number)
 {
 	const struct conf_vm *vm;
 
-	TAILQ_FOREACH (vm, &conf->vms, entry)
+	TAILQ_FOREACH(vm, &conf->vms, entry)
 		if (vm->msg.vm == number)
 			return vm->msg.name;
 	return "";
@@ -68,12 +68,12 @@ conf_print(const struct conf *conf, FILE *out)
 	if (conf->control_group[0] != '\0')
 		fprintf(out, " group \"%s\"", conf->control_group);
 	fprintf(out, "\nevents %s\n", events_names[conf->events]);
-	TAILQ_FOREACH (vm, &conf->vms, entry) {
+	TAILQ_FOREACH(vm, &conf->vms, entry) {
 		fprintf(out, "vm \"%s\" qmp \"%s\"", vm->msg.name, vm->qmp);
 		if (vm->msg.bus[0] != '\0')
 			fprintf(out, " bus \"%s\"", vm->msg.bus);
 		fputc('\n', out);
 	}
-	TAILQ_FOREACH (rule, &conf->rules, entry)
+	TAILQ_FOREACH(rule, &conf->rules, entry)
 		print_rule(conf, &rule->msg, out);
 }

@@ -204,7 +204,7 @@ att_find(const struct vm *vm, uint32_t request)
 {
 	struct attachment *att;
 
-	LIST_FOREACH (att, &vm->attachments, vm_entry)
+	LIST_FOREACH(att, &vm->attachments, vm_entry)
 		if (att->request == request)
 			return att;
 	return NULL;
@@ -268,7 +268,7 @@ vm_find(const struct core *core, uint32_t number)
 {
 	struct vm *vm;
 
-	TAILQ_FOREACH (vm, &core->vms, entry)
+	TAILQ_FOREACH(vm, &core->vms, entry)
 		if (vm->conf.vm == number)
 			return vm;
 	return NULL;
@@ -453,9 +453,9 @@ reconcile_all(struct core *core)
 	struct attachment *att;
 	struct device *dev;
 
-	LIST_FOREACH (att, &core->orphans, orphan_entry)
+	LIST_FOREACH(att, &core->orphans, orphan_entry)
 		reconcile_orphan(core, att);
-	RB_FOREACH (dev, core_device_tree, &core->devices)
+	RB_FOREACH(dev, core_device_tree, &core->devices)
 		reconcile(core, dev);
 }
 
@@ -465,9 +465,9 @@ reconcile_vm(struct core *core, struct vm *vm)
 	struct interest *interest;
 	struct attachment *att;
 
-	LIST_FOREACH (interest, &vm->interests, entry)
+	LIST_FOREACH(interest, &vm->interests, entry)
 		reconcile(core, interest->dev);
-	LIST_FOREACH (att, &vm->attachments, vm_entry)
+	LIST_FOREACH(att, &vm->attachments, vm_entry)
 		if (att->dev == NULL)
 			reconcile_orphan(core, att);
 		else
@@ -528,7 +528,7 @@ event_scan_done(struct core *core)
 	struct attachment *att;
 
 	core->scan_done = 1;
-	LIST_FOREACH (att, &core->orphans, orphan_entry)
+	LIST_FOREACH(att, &core->orphans, orphan_entry)
 		reconcile_orphan(core, att);
 }
 
@@ -559,7 +559,7 @@ event_policy(struct core *core, struct policy *policy)
 			vm->conf = policy->vms[i];
 		else
 			vm_new(core, &policy->vms[i]);
-	RB_FOREACH (dev, core_device_tree, &core->devices)
+	RB_FOREACH(dev, core_device_tree, &core->devices)
 		device_decide(core, dev);
 	policy_free(old);
 	reconcile_all(core);
@@ -593,7 +593,7 @@ vm_set_state(
 	if (state != VM_READY)
 		vm_drop_attachments(core, vm);
 	else
-		LIST_FOREACH (interest, &vm->interests, entry)
+		LIST_FOREACH(interest, &vm->interests, entry)
 			retry_reset(&core->retries, &interest->dev->retry);
 	reconcile_vm(core, vm);
 }
@@ -708,7 +708,7 @@ wake_bus_full(struct core *core, struct vm *vm)
 {
 	struct interest *interest;
 
-	LIST_FOREACH (interest, &vm->interests, entry)
+	LIST_FOREACH(interest, &vm->interests, entry)
 		if (retry_waits_for_port(&interest->dev->retry)) {
 			retry_reset(&core->retries, &interest->dev->retry);
 			reconcile(core, interest->dev);
@@ -853,7 +853,7 @@ core_devices(const struct core *core,
 	struct ctl_device out;
 	struct device *dev;
 
-	RB_FOREACH (dev, core_device_tree, &devices) {
+	RB_FOREACH(dev, core_device_tree, &devices) {
 		describe_device(dev, &out);
 		cb(&out, arg);
 	}
@@ -867,13 +867,13 @@ core_vms(const struct core *core, void (*cb)(const struct ctl_vm *, void *),
 	struct ctl_vm out;
 	struct vm *vm;
 
-	TAILQ_FOREACH (vm, &core->vms, entry) {
+	TAILQ_FOREACH(vm, &core->vms, entry) {
 		memset(&out, 0, sizeof(out));
 		out.state = vm->state;
 		strlcpy(out.name, vm->conf.name, sizeof(out.name));
 		strlcpy(out.bus, vm->conf.bus, sizeof(out.bus));
 		strlcpy(out.reason, vm->reason, sizeof(out.reason));
-		LIST_FOREACH (att, &vm->attachments, vm_entry)
+		LIST_FOREACH(att, &vm->attachments, vm_entry)
 			if (att->state == ATT_ATTACHED)
 				out.devices++;
 		cb(&out, arg);

@@ -119,7 +119,7 @@ unwatch(const struct qmpsock *q, int except)
 
 	if (q->wd == -1 || q->wd == except)
 		return;
-	TAILQ_FOREACH (other, &qmpsocks.socks, entry)
+	TAILQ_FOREACH(other, &qmpsocks.socks, entry)
 		if (other != q && other->wd == q->wd)
 			return;
 	inotify_rm_watch(qmpsocks.inotify, q->wd);
@@ -229,7 +229,7 @@ inotify_event(const struct inotify_event *ev)
 {
 	struct qmpsock *q;
 
-	TAILQ_FOREACH (q, &qmpsocks.socks, entry) {
+	TAILQ_FOREACH(q, &qmpsocks.socks, entry) {
 		if (!(ev->mask & IN_Q_OVERFLOW) &&
 		    (q->wd != ev->wd || !concerns(q, ev)))
 			continue;
@@ -294,7 +294,7 @@ qmpsock_lost(uint32_t vm, enum qmp_end end)
 {
 	struct qmpsock *q;
 
-	TAILQ_FOREACH (q, &qmpsocks.socks, entry)
+	TAILQ_FOREACH(q, &qmpsocks.socks, entry)
 		if (q->vm == vm)
 			break;
 	if (q == NULL || !q->connected)

@@ -90,7 +90,7 @@ retry_due(struct retry_list *list, uint64_t now)
 {
 	struct retry *r;
 
-	TAILQ_FOREACH (r, &list->queue, entry)
+	TAILQ_FOREACH(r, &list->queue, entry)
 		if (r->at <= now) {
 			unlist(list, r);
 			r->failed = 0;
@@ -105,7 +105,7 @@ retry_next(const struct retry_list *list)
 	const struct retry *r;
 	uint64_t next = 0;
 
-	TAILQ_FOREACH (r, &list->queue, entry)
+	TAILQ_FOREACH(r, &list->queue, entry)
 		if (next == 0 || r->at < next)
 			next = r->at;
 	return next;
