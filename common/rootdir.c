@@ -80,6 +80,8 @@ change_root(void)
 int
 rootdir_enter(const char *const *roots, const char **errstr)
 {
+	mode_t mask;
+
 	*errstr = "mount namespace";
 	if (unshare(CLONE_NEWNS) == -1 ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == -1)
@@ -87,11 +89,13 @@ rootdir_enter(const char *const *roots, const char **errstr)
 	*errstr = "mount of the root directory";
 	if (mount("none", STAGE, "tmpfs", LOCKED, TMPFS_OPTIONS) == -1)
 		return -1;
+	mask = umask(022); /* for all to pass through */
 	for (; roots != NULL && *roots != NULL; roots++) {
 		*errstr = *roots;
 		if (show(*roots) == -1)
 			return -1;
 	}
+	umask(mask);
 	*errstr = "change of the root directory";
 	if (change_root() == -1 || chdir("/") == -1)
 		return -1;

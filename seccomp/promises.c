@@ -27,7 +27,7 @@ static const char *const recvfd_calls[] = { "fstat", "pread64", NULL };
  */
 static const char *const rpath_calls[] = { "stat", "lstat", "fstat", "statx",
 	"statfs", "fstatfs", "access", "faccessat", "faccessat2", "readlink",
-	"readlinkat", "getdents64", "lseek", "pread64", "preadv", NULL };
+	"readlinkat", "getdents64", "lseek", "pread64", NULL };
 
 static const char *const uevent_calls[] = { "recvfrom", NULL };
 
@@ -63,8 +63,8 @@ const struct promise promise_table[] = {
 	{ "uevent", "receive from the uevent socket", uevent_calls },
 	{ "qmp", "talk on QMP sockets that are connected", qmp_calls },
 	{ "control", "accept clients on the control socket", control_calls },
-	{ "usbfs", "open USB device nodes", usbfs_calls },
-	{ "audit", "open logs to append to", audit_calls },
+	{ "beneath", "open files beneath directories that are held",
+	    beneath_calls },
 	{ "watch", "watch directories for sockets", watch_calls },
 	{ "children", "end and reap the other processes", children_calls },
 	{ NULL, NULL, NULL }
@@ -72,19 +72,10 @@ const struct promise promise_table[] = {
 
 /* An int: the kernel drops the upper half, and libc may leave dirt there. */
 #define INT_BITS UINT64_C(0xffffffff)
-#define INT_IS(n, v)               \
-	{                          \
-		(n), INT_BITS, (v) \
-	}
+#define INT_IS(n, v) (n), INT_BITS, (v)
 /* None but these bits; none of those. */
-#define INT_ONLY(n, bits)                            \
-	{                                            \
-		(n), INT_BITS & ~(uint64_t)(bits), 0 \
-	}
-#define NONE_OF(n, bits)       \
-	{                      \
-		(n), (bits), 0 \
-	}
+#define INT_ONLY(n, bits) (n), INT_BITS & ~(uint64_t)(bits), 0
+#define NONE_OF(n, bits) (n), (bits), 0
 
 #define ANY_WRITE (O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND)
 #define MMAP_KIND (MAP_TYPE | MAP_ANONYMOUS)
@@ -92,45 +83,37 @@ const struct promise promise_table[] = {
 const struct promise_arg promise_args[] = {
 	/* Memory is never executable, and mmap maps no descriptor. */
 	{ "stdio", "mmap",
-	    { NONE_OF(2, PROT_EXEC),
+	    { { NONE_OF(2, PROT_EXEC) },
 		{ 3, MMAP_KIND, MAP_PRIVATE | MAP_ANONYMOUS } } },
-	{ "stdio", "mprotect", { NONE_OF(2, PROT_EXEC) } },
-	/* F_SETFL could take O_APPEND off a log. */
-	{ "stdio", "fcntl", { INT_IS(1, F_GETFL) } },
-	{ "stdio", "fcntl", { INT_IS(1, F_GETFD) } },
-	{ "stdio", "fcntl", { INT_IS(1, F_SETFD) } },
-	{ "stdio", "fcntl", { INT_IS(1, F_DUPFD_CLOEXEC) } },
+	{ "stdio", "mprotect", { { NONE_OF(2, PROT_EXEC) } } },
+	/* Not F_SETFL, which could take O_APPEND off a log. */
+	{ "stdio", "fcntl", { { INT_IS(1, F_GETFL) } } },
+	{ "stdio", "fcntl", { { INT_IS(1, F_GETFD) } } },
+	{ "stdio", "fcntl", { { INT_IS(1, F_SETFD) } } },
 	/* abort(3) */
 	{ "stdio", "tgkill",
-	    { { 0, INT_BITS, PROMISE_OWN_PID }, INT_IS(2, SIGABRT) } },
+	    { { 0, INT_BITS, PROMISE_OWN_PID }, { INT_IS(2, SIGABRT) } } },
 
-	{ "rpath", "open", { NONE_OF(1, ANY_WRITE) } },
-	{ "rpath", "openat", { NONE_OF(2, ANY_WRITE) } },
+	{ "rpath", "open", { { NONE_OF(1, ANY_WRITE) } } },
+	{ "rpath", "openat", { { NONE_OF(2, ANY_WRITE) } } },
 	{ "rpath", "newfstatat",
-	    { INT_ONLY(
-		3, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH) } },
+	    { { INT_ONLY(
+		3, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH) } } },
 	/* fstat(3) of glibc from 2.33 */
-	{ "recvfd", "newfstatat", { INT_IS(3, AT_EMPTY_PATH) } },
-	{ "usbfs", "newfstatat", { INT_IS(3, AT_EMPTY_PATH) } },
-	{ "audit", "newfstatat", { INT_IS(3, AT_EMPTY_PATH) } },
+	{ "recvfd", "newfstatat", { { INT_IS(3, AT_EMPTY_PATH) } } },
+	{ "beneath", "newfstatat", { { INT_IS(3, AT_EMPTY_PATH) } } },
 
-	{ "audit", "openat",
-	    { { 2, O_ACCMODE | O_APPEND | O_TRUNC, O_WRONLY | O_APPEND } } },
-	{ "unix", "unlinkat", { INT_IS(2, 0) } },
-	/* Not to process groups, and only what ends a process. */
-	{ "children", "kill", { NONE_OF(0, 0x80000000), INT_IS(1, SIGTERM) } },
-	{ "children", "kill", { NONE_OF(0, 0x80000000), INT_IS(1, SIGKILL) } },
-
-	{ "unix", "socket", { INT_IS(0, AF_UNIX) } },
+	{ "unix", "socket", { { INT_IS(0, AF_UNIX) } } },
 	{ "unix", "getsockopt",
-	    { INT_IS(1, SOL_SOCKET), INT_IS(2, SO_ERROR) } },
-	{ "unix", "getsockopt",
-	    { INT_IS(1, SOL_SOCKET), INT_IS(2, SO_PEERCRED) } },
+	    { { INT_IS(1, SOL_SOCKET) }, { INT_IS(2, SO_PEERCRED) } } },
+	{ "unix", "unlinkat", { { INT_IS(2, 0) } } },
 	{ "control", "getsockopt",
-	    { INT_IS(1, SOL_SOCKET), INT_IS(2, SO_PEERCRED) } },
-	{ "qmp", "getsockopt", { INT_IS(1, SOL_SOCKET), INT_IS(2, SO_ERROR) } },
+	    { { INT_IS(1, SOL_SOCKET) }, { INT_IS(2, SO_PEERCRED) } } },
 	/* Without an address: send(2). */
 	{ "qmp", "sendto", { { 4, UINT64_MAX, 0 } } },
+	/* No other process group, and only to end it. */
+	{ "children", "kill",
+	    { { NONE_OF(0, 0x80000000) }, { INT_IS(1, SIGKILL) } } },
 	{ NULL, NULL, { { 0, 0, 0 } } }
 };
 

@@ -29,14 +29,14 @@ static const struct {
 void
 retry_init(struct retry_list *list)
 {
-	TAILQ_INIT(&list->queue);
+	TAILQ_INIT(list);
 }
 
 static void
 unlist(struct retry_list *list, struct retry *r)
 {
 	if (r->listed)
-		TAILQ_REMOVE(&list->queue, r, entry);
+		TAILQ_REMOVE(list, r, entry);
 	r->listed = 0;
 }
 
@@ -56,7 +56,7 @@ retry_failed(
 		delay *= 2;
 	r->at = now + (delay < DELAY_MAX ? delay : DELAY_MAX);
 	r->listed = 1;
-	TAILQ_INSERT_TAIL(&list->queue, r, entry);
+	TAILQ_INSERT_TAIL(list, r, entry);
 }
 
 void
@@ -90,7 +90,7 @@ retry_due(struct retry_list *list, uint64_t now)
 {
 	struct retry *r;
 
-	TAILQ_FOREACH(r, &list->queue, entry)
+	TAILQ_FOREACH(r, list, entry)
 		if (r->at <= now) {
 			unlist(list, r);
 			r->failed = 0;
@@ -105,7 +105,7 @@ retry_next(const struct retry_list *list)
 	const struct retry *r;
 	uint64_t next = 0;
 
-	TAILQ_FOREACH(r, &list->queue, entry)
+	TAILQ_FOREACH(r, list, entry)
 		if (next == 0 || r->at < next)
 			next = r->at;
 	return next;

@@ -16,6 +16,9 @@
  * after how long, how often, or that only an event helps.
  */
 
+struct device;
+struct attachment;
+
 struct retry {
 	TAILQ_ENTRY(retry) entry;
 	int listed;
@@ -23,15 +26,11 @@ struct retry {
 	unsigned int failures;
 	int failed; /* the last try failed and no other has begun */
 	enum result result;
-	void *owner; /* device */
-	void *att; /* or attachment */
+	struct device *dev; /* whose it is, */
+	struct attachment *att; /* or else this one's */
 };
 
-TAILQ_HEAD(retry_queue, retry);
-
-struct retry_list {
-	struct retry_queue queue;
-};
+TAILQ_HEAD(retry_list, retry);
 
 void retry_init(struct retry_list *);
 

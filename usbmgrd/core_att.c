@@ -1,0 +1,178 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "core_int.h"
+
+struct attachment *
+core_att_new(struct core *core, struct vm *vm, struct device *dev,
+    const struct usbport *port, uint16_t devnum)
+{
+	struct attachment *att = core_alloc(1, sizeof(*att));
+
+	att->vm = vm;
+	att->dev = dev;
+	att->retry.att = att;
+	att->port = *port;
+	att->devnum = devnum;
+	LIST_INSERT_HEAD(&vm->attachments, att, vm_entry);
+	if (dev != NULL)
+		dev->att = att;
+	else
+		LIST_INSERT_HEAD(&core->orphans, att, orphan_entry);
+	return att;
+}
+
+/* Forgets the attachment; what it means for the device is the caller's. */
+void
+core_att_free(struct core *core, struct attachment *att)
+{
+	retry_cancel(&core->retries, &att->retry);
+	LIST_REMOVE(att, vm_entry);
+	if (att->dev != NULL)
+		att->dev->att = NULL;
+	else
+		LIST_REMOVE(att, orphan_entry);
+	free(att);
+}
+
+struct attachment *
+core_att_find(const struct vm *vm, uint32_t request)
+{
+	struct attachment *att;
+
+	LIST_FOREACH(att, &vm->attachments, vm_entry)
+		if (att->request == request)
+			return att;
+	return NULL;
+}
+
+void
+core_att_detach(struct core *core, struct attachment *att, const char *reason)
+{
+	struct core_action *a;
+
+	att->state = ATT_DETACHING;
+	a = core_action_add(core, ACT_DETACH, &att->port, att->devnum, reason);
+	a->vm = att->vm->conf.vm;
+	a->vmname = att->vm->conf.name;
+	a->request = att->request;
+	strlcpy(a->id, att->id, sizeof(a->id));
+	if (att->dev != NULL)
+		core_action_identify(a, &att->dev->dev);
+}
+
+/* What is in a machine but not plugged has to leave it. */
+void
+core_att_reconcile(struct core *core, struct attachment *att)
+{
+	if (core->scan_done && att->state == ATT_ATTACHED &&
+	    !retry_blocks(&att->retry))
+		core_att_detach(core, att, "device removed");
+}
+
+void
+core_att_adopt(struct core *core, struct device *dev)
+{
+	struct attachment *att, *next;
+
+	for (att = LIST_FIRST(&core->orphans); att != NULL; att = next) {
+		next = LIST_NEXT(att, orphan_entry);
+		if (dev->att != NULL || att->state != ATT_ATTACHED ||
+		    att->devnum != dev->dev.devnum ||
+		    usbport_cmp(&att->port, &dev->dev.port) != 0)
+			continue;
+		LIST_REMOVE(att, orphan_entry);
+		att->dev = dev;
+		dev->att = att;
+		dev->request = att->request;
+	}
+}
+
+static void
+attach_failed(struct core *core, struct device *dev, const struct msg_result *m)
+{
+	retry_failed(
+	    &core->retries, &dev->retry, core->now, (enum result)m->result);
+	dev->state = DEV_FAILED;
+	snprintf(dev->reason, sizeof(dev->reason), "%.60s: %.190s",
+	    result_string(m->result), m->text);
+	core_action_add(
+	    core, ACT_HOLD, &dev->dev.port, dev->dev.devnum, dev->reason);
+}
+
+static void
+result_of_attach(
+    struct core *core, struct attachment *att, const struct msg_result *m)
+{
+	struct device *dev = att->dev;
+
+	if (m->result == RESULT_OK) {
+		att->state = ATT_ATTACHED;
+		att->guest_port = m->guest_port;
+		if (dev == NULL) {
+			core_att_reconcile(core, att);
+			return;
+		}
+		retry_reset(&core->retries, &dev->retry);
+		core_device_reconcile(core, dev);
+		return;
+	}
+	core_att_free(core, att);
+	if (dev != NULL) {
+		attach_failed(core, dev, m);
+		core_device_reconcile(core, dev);
+	}
+}
+
+/* A port of the guest has become free. */
+static void
+wake_bus_full(struct core *core, struct vm *vm)
+{
+	struct interest *interest;
+
+	LIST_FOREACH(interest, &vm->interests, entry)
+		if (retry_waits_for_port(&interest->dev->retry)) {
+			retry_reset(&core->retries, &interest->dev->retry);
+			core_device_reconcile(core, interest->dev);
+		}
+}
+
+static void
+result_of_detach(
+    struct core *core, struct attachment *att, const struct msg_result *m)
+{
+	struct device *dev = att->dev;
+	struct vm *vm = att->vm;
+
+	if (m->result == RESULT_OK) {
+		core_att_free(core, att);
+		if (dev != NULL)
+			core_device_reconcile(core, dev);
+		wake_bus_full(core, vm);
+		return;
+	}
+	att->state = ATT_ATTACHED;
+	retry_failed(
+	    &core->retries, &att->retry, core->now, (enum result)m->result);
+	if (dev != NULL)
+		core_device_reconcile(core, dev);
+}
+
+void
+core_event_result(struct core *core, const struct msg_result *m)
+{
+	struct vm *vm = core_vm_find(core, m->vm);
+	struct attachment *att;
+
+	if (vm == NULL || (att = core_att_find(vm, m->request)) == NULL)
+		return;
+	if (att->state == ATT_PENDING)
+		result_of_attach(core, att, m);
+	else if (att->state == ATT_DETACHING)
+		result_of_detach(core, att, m);
+}

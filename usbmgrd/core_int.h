@@ -1,0 +1,162 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#ifndef CORE_INT_H
+#define CORE_INT_H
+
+#include <sys/queue.h>
+#include <sys/tree.h>
+#include "core.h"
+#include "retry.h"
+
+/* What the files of the engine's core share, and nobody else includes. */
+
+/* Where an attachment stands. */
+enum att_state {
+	ATT_PENDING,
+	ATT_ATTACHED,
+	ATT_DETACHING
+};
+
+struct device;
+struct vm;
+
+/* A device in a machine, on its way into it or out of it. */
+struct attachment {
+	LIST_ENTRY(attachment) vm_entry;
+	LIST_ENTRY(attachment) orphan_entry; /* when dev is NULL */
+	struct vm *vm;
+	struct device *dev; /* NULL: not plugged (any more) */
+	enum att_state state;
+	uint32_t request;
+	uint32_t guest_port;
+	struct usbport port;
+	uint16_t devnum;
+	char id[MSG_ID_MAX];
+	struct retry retry; /* of a detach that failed */
+};
+
+/* That the rule of a device names a machine. */
+struct interest {
+	LIST_ENTRY(interest) entry;
+	struct device *dev;
+};
+
+struct device {
+	RB_ENTRY(device) entry;
+	struct usbdev dev;
+	const struct msg_rule *rule; /* NULL: none matches */
+	struct interest interests[MSG_RULE_VMS_MAX];
+	unsigned int ninterests;
+	struct attachment *att;
+	enum device_state state;
+	uint32_t request; /* of the last attach */
+	int dropped; /* somebody else took it out of its machine */
+	struct retry retry;
+	char reason[MSG_TEXT_MAX];
+};
+
+struct vm {
+	TAILQ_ENTRY(vm) entry;
+	struct msg_vm conf;
+	enum vm_state state;
+	char reason[MSG_TEXT_MAX];
+	LIST_HEAD(, interest) interests;
+	LIST_HEAD(, attachment) attachments;
+};
+
+RB_HEAD(core_device_tree, device);
+RB_PROTOTYPE(core_device_tree, device, entry, core_device_cmp)
+
+struct core {
+	struct policy *policy;
+	struct core_device_tree devices;
+	TAILQ_HEAD(, vm) vms;
+	LIST_HEAD(, attachment) orphans;
+	struct retry_list retries;
+	uint64_t now;
+	uint32_t last_request;
+	int scan_done;
+	struct core_action *actions;
+	size_t nactions;
+	size_t maxactions;
+};
+
+/* core_alloc: zeroed memory; ends the process when there is none. */
+void *core_alloc(size_t n, size_t size);
+
+/* core.c: actions */
+
+/*
+ * core_action_add: one more action of this event.  It stays where it is
+ * until the next one is added.
+ */
+struct core_action *core_action_add(struct core *, enum core_action_type,
+    const struct usbport *, uint16_t devnum, const char *reason);
+
+/* core_action_identify: fill in what the device is. */
+void core_action_identify(struct core_action *, const struct usbdev *);
+
+/* core_att.c: what is in a machine, on its way in or out */
+
+/* core_att_new: dev is NULL for what is not plugged. */
+struct attachment *core_att_new(struct core *, struct vm *, struct device *dev,
+    const struct usbport *, uint16_t devnum);
+
+/*
+ * core_att_free: forget the attachment; what that means for its device is up
+ * to the caller, who reconciles it.
+ */
+void core_att_free(struct core *, struct attachment *);
+
+/* core_att_find: by request number; NULL if the machine has none. */
+struct attachment *core_att_find(const struct vm *, uint32_t request);
+
+/* core_att_detach: ask the machine for it. */
+void core_att_detach(struct core *, struct attachment *, const char *reason);
+
+/* core_att_reconcile: for one that has no device: it has to leave. */
+void core_att_reconcile(struct core *, struct attachment *);
+
+/* core_att_adopt: what a machine has of this device belongs to it now. */
+void core_att_adopt(struct core *, struct device *);
+
+void core_event_result(struct core *, const struct msg_result *);
+
+/* core_device.c: what is plugged */
+
+int core_device_cmp(struct device *, struct device *);
+
+/* core_device_find: NULL if nothing is plugged there. */
+struct device *core_device_find(struct core *, const struct usbport *);
+
+/* core_device_decide: ask the policy; forgets failures of the past. */
+void core_device_decide(struct core *, struct device *);
+
+/* core_device_reconcile: act on what differs from where policy wants it. */
+void core_device_reconcile(struct core *, struct device *);
+
+/* core_device_remove: it is unplugged; frees it. */
+void core_device_remove(struct core *, struct device *);
+
+void core_event_device(struct core *, const struct usbdev *);
+void core_event_device_gone(struct core *, const struct msg_device_gone *);
+void core_event_scan_done(struct core *);
+
+/* core_vm.c: machines */
+
+/* core_vm_find: NULL if there is none of that number. */
+struct vm *core_vm_find(const struct core *, uint32_t number);
+
+/* core_vm_reconcile: everything that is in it or wants to be. */
+void core_vm_reconcile(struct core *, struct vm *);
+
+void core_event_policy(struct core *, struct policy *);
+void core_event_vm_socket(struct core *, const struct msg_vm_socket *);
+void core_event_vm_state(struct core *, const struct msg_vm_state *);
+void core_event_vm_has(struct core *, const struct msg_vm_has *);
+void core_event_vm_dropped(struct core *, const struct msg_vm_has *);
+
+#endif
