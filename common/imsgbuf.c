@@ -139,7 +139,7 @@ imsgbuf_clear(struct imsgbuf *imsgbuf)
  * 64 bit, so the kernel may well hand over two.
  */
 static int
-msg_take_fd(struct msghdr *msg, int *fd)
+cmsg_take_fd(struct msghdr *msg, int *fd)
 {
 	struct cmsghdr *cmsg;
 	size_t i, n, total = 0;
@@ -201,7 +201,7 @@ imsgbuf_recv(struct imsgbuf *imsgbuf, int *fd)
 	} while (n == -1 && errno == EINTR);
 	if (n == -1 || (imsgbuf->flags & IMSG_ALLOW_FDPASS) == 0)
 		return n;
-	if (msg_take_fd(&msg, fd) == -1)
+	if (cmsg_take_fd(&msg, fd) == -1)
 		return -1;
 	return n;
 }
@@ -377,7 +377,7 @@ msgbuf_gather(struct msgbuf *w, struct iovec *iov, size_t max)
 	struct ibuf *buf;
 	size_t n = 0;
 
-	TAILQ_FOREACH (buf, &w->wbufs, entry) {
+	TAILQ_FOREACH(buf, &w->wbufs, entry) {
 		if (n == max || (n > 0 && ibuf_fd_avail(buf)))
 			break;
 		iov[n].iov_base = ibuf_data(buf);

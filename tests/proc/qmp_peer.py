@@ -13,6 +13,7 @@ a time, as QEMU; each one gets the fault. SIGTERM ends it.
 
 import json
 import os
+import select
 import socket
 import sys
 
@@ -142,16 +143,10 @@ def commands(sock, idle):
         try:
             command, end = decoder.raw_decode(text)
         except ValueError:
-            sock.settimeout(IDLE_SECONDS if idle else None)
-            try:
-                data = sock.recv(65536)
-            except socket.timeout:
+            if idle and not select.select([sock], [], [], IDLE_SECONDS)[0]:
                 yield None
                 continue
-            except OSError:
-                return
-            finally:
-                sock.settimeout(None)
+            data = sock.recv(65536)
             if not data:
                 return
             text += data.decode()

@@ -1,0 +1,106 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "ports.h"
+
+static void
+lowest_free_port(void **state)
+{
+	struct ports p = { .usb2 = 4, .usb3 = 2, .taken = 0 };
+	unsigned int i;
+
+	(void)state;
+	for (i = 1; i <= 4; i++) {
+		assert_int_equal(ports_choose(&p, USB_SPEED_HIGH), i);
+		p.taken |= ports_bit(i);
+	}
+	assert_int_equal(ports_choose(&p, USB_SPEED_HIGH), 0);
+	p.taken &= ~ports_bit(3);
+	assert_int_equal(ports_choose(&p, USB_SPEED_LOW), 3);
+	assert_int_equal(ports_choose(&p, USB_SPEED_SUPER), 0);
+	p.taken = ports_bit(1);
+	assert_int_equal(ports_choose(&p, USB_SPEED_SUPER), 2);
+	/* No super speed ports: it runs slower. */
+	p.usb3 = 0;
+	assert_int_equal(ports_choose(&p, USB_SPEED_SUPER), 2);
+	/* More than QEMU has are never chosen. */
+	p.usb2 = 99;
+	p.taken = ~0U;
+	assert_int_equal(ports_choose(&p, USB_SPEED_FULL), 0);
+	assert_int_equal(ports_bit(0), 0);
+	assert_int_equal(ports_bit(16), 0);
+	assert_int_equal(ports_bit(15), 0x8000);
+}
+
+static void
+path_of_a_port(void **state)
+{
+	(void)state;
+	assert_int_equal(ports_parse("4"), 4);
+	assert_int_equal(ports_parse("15"), 15);
+	assert_int_equal(ports_parse("4.1"), 4);
+	assert_int_equal(ports_parse("3.1.2"), 3);
+	assert_int_equal(ports_parse(""), 0);
+	assert_int_equal(ports_parse("0"), 0);
+	assert_int_equal(ports_parse("-1"), 0);
+	assert_int_equal(ports_parse(" 1"), 0);
+	assert_int_equal(ports_parse("1x"), 0);
+	assert_int_equal(ports_parse("4294967297"), 0);
+}
+
+static void
+list_of_query_usb(void **state)
+{
+	static const char list[] =
+	    "  Device 0.0, Port 4, Speed 1.5 Mb/s, Product USB Host Device, "
+	    "ID: t16\n"
+	    "  Device 0.0, Port 1, Speed 1.5 Mb/s, Product USB Host Device\n"
+	    "  Device 1.0, Port 3, Speed 12 Mb/s, Product QEMU USB Hub\n"
+	    "  Device 1.0, Port 3.3, Speed 1.5 Mb/s, Product x\r\n";
+
+	(void)state;
+	assert_int_equal(
+	    ports_parse_list(list), ports_bit(1) | ports_bit(3) | ports_bit(4));
+	assert_int_equal(ports_parse_list(""), 0);
+	assert_int_equal(ports_parse_list("\n\nPort 3\n"), 0);
+}
+
+static void
+product_name_hides_no_port(void **state)
+{
+	static const char list[] =
+	    "  Device 0.1, Port 2, Speed 12 Mb/s, Product a\n, Port 7, b\n"
+	    "  Device 0.2, Port 5, Speed 12 Mb/s, Product , Port 6, c\n"
+	    "  Device 0.3, Port 11111111111111111111111111111111111111111111"
+	    "1111111111111111111111111111111111, Speed\n"
+	    "  Device 0.4, Port \n  Device 0.4, Port";
+
+	(void)state;
+	assert_int_equal(ports_parse_list(list), ports_bit(2) | ports_bit(5));
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lowest_free_port),
+		cmocka_unit_test(path_of_a_port),
+		cmocka_unit_test(list_of_query_usb),
+		cmocka_unit_test(product_name_hides_no_port),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
