@@ -319,7 +319,7 @@ half_find(uint32_t request)
 {
 	struct half *h;
 
-	TAILQ_FOREACH (h, &halves, entry)
+	TAILQ_FOREACH(h, &halves, entry)
 		if (h->request == request)
 			return h;
 	return NULL;
@@ -429,7 +429,7 @@ attach_vm_lost(uint32_t vm)
 {
 	struct half *h;
 
-	TAILQ_FOREACH (h, &halves, entry)
+	TAILQ_FOREACH(h, &halves, entry)
 		if (h->asked && h->attach.vm == vm)
 			half_answer(h, RESULT_VM_LOST, "connection lost");
 }

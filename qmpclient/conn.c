@@ -208,11 +208,13 @@ conn_add(struct conn *c, uint32_t request, conn_reply_cb *cb, void *arg)
 	len = json_finish(&c->json);
 	if (c->chunk == NULL)
 		c->chunk = chunk_new();
+	c->nsent++;
 	if (len == 0)
 		conn_fail(
 		    c, QMP_END_PROTOCOL, "%s would be too long", c->execute);
-	else if (++c->nsent > CONN_COMMANDS_MAX ||
-		 chunk_append(c->chunk, c->text, len) == -1)
+	else if (c->nsent > CONN_COMMANDS_MAX ||
+		 chunk_append(c->chunk, c->text, len) == -1 ||
+		 chunk_append(c->chunk, "\n", 1) == -1)
 		conn_fail(c, QMP_END_PROTOCOL, "%u commands wait for an answer",
 		    c->nsent);
 }

@@ -459,7 +459,7 @@ inventory_finish(struct inventory *inv)
 	vm->ports = inv->ports;
 	if (inv->automatic)
 		vm->ports.taken |= inv->listed;
-	TAILQ_FOREACH (dev, &vm->devices, entry)
+	TAILQ_FOREACH(dev, &vm->devices, entry)
 		vm->ports.taken |= ports_bit(dev->guest_port);
 	inventory_stop(vm);
 	vm_inventory_done(vm);

@@ -33,7 +33,7 @@ vm_find(uint32_t number)
 {
 	struct vm *vm;
 
-	TAILQ_FOREACH (vm, &vms, entry)
+	TAILQ_FOREACH(vm, &vms, entry)
 		if (vm->conf.vm == number)
 			return vm;
 	return NULL;
@@ -46,7 +46,7 @@ vm_device_find(struct vm *vm, const char *id)
 {
 	struct device *dev;
 
-	TAILQ_FOREACH (dev, &vm->devices, entry)
+	TAILQ_FOREACH(dev, &vm->devices, entry)
 		if (strcmp(dev->id, id) == 0)
 			return dev;
 	return NULL;
@@ -236,7 +236,7 @@ vm_inventory_done(struct vm *vm)
 
 	if (vm->ready)
 		return;
-	TAILQ_FOREACH (dev, &vm->devices, entry)
+	TAILQ_FOREACH(dev, &vm->devices, entry)
 		vm_device_say(vm, dev, MSG_VM_HAS);
 	snprintf(text, sizeof(text), "QEMU %s%s%s", vm->version,
 	    vm->problem[0] != '\0' ? "; " : "", vm->problem);

@@ -16,6 +16,7 @@
 #define LIBBSD_OPENBSD_VIS
 #include <vis.h>
 #include "conf.h"
+#include "log.h"
 
 #define WORD_MAX_LEN 1024
 
@@ -23,7 +24,7 @@
 struct vm_ref {
 	TAILQ_ENTRY(vm_ref) entry;
 	struct conf_rule *rule;
-	char name[MSG_VM_NAME_MAX];
+	char *name;
 	int line;
 };
 
@@ -38,8 +39,8 @@ static struct {
 	int at_newline;          /* the token was the end of the line */
 	int ended;               /* so was the end of the file */
 	struct conf *conf;
-	struct conf_vm *vm;     /* being read */
-	struct conf_rule *rule; /* being read */
+	struct conf_vm *vm;     /* last one, being read */
+	struct conf_rule *rule; /* last one, being read */
 	TAILQ_HEAD(, vm_ref) refs;
 } file;
 
@@ -49,7 +50,6 @@ static void yyerror(const char *);
 static void error_at(int, const char *, ...)
     __attribute__((format(printf, 2, 3)));
 static void rule_begin(enum rule_action);
-static void rule_end(void);
 static void rule_port(char *);
 static void rule_product(char *);
 static void rule_vm(char *);
@@ -74,23 +74,26 @@ typedef struct {
 grammar	: /* empty */
 	| grammar '\n'
 	| grammar statement '\n'
-	| grammar error '\n'
+	| grammar error '\n' { yyerrok; }
 	;
 
 statement: LOG DIRECTORY STRING {
 		set_path(file.conf->log_directory,
 		    sizeof(file.conf->log_directory), $3, "log directory");
 	}
-	| CONTROL SOCKET STRING {
-		set_path(file.conf->control, sizeof(file.conf->control), $3,
-		    "control socket");
-	} control_group
+	| control control_group
 	| EVENTS AUTO { file.conf->events = EVENTS_AUTO; }
 	| EVENTS UDEV { file.conf->events = EVENTS_UDEV; }
 	| EVENTS KERNEL { file.conf->events = EVENTS_KERNEL; }
-	| VM STRING { vm_begin($2); } vm_options { vm_end(); }
-	| BLOCK { rule_begin(RULE_BLOCK); } matches { rule_end(); }
-	| PASS { rule_begin(RULE_PASS); } matches TO vm_name { rule_end(); }
+	| vm vm_options { vm_end(); }
+	| BLOCK { rule_begin(RULE_BLOCK); } matches
+	| PASS { rule_begin(RULE_PASS); } matches TO STRING { rule_vm($5); }
+	;
+
+control	: CONTROL SOCKET STRING {
+		set_path(file.conf->control, sizeof(file.conf->control), $3,
+		    "control socket");
+	}
 	;
 
 control_group: /* empty */
@@ -100,22 +103,18 @@ control_group: /* empty */
 	}
 	;
 
+vm	: VM STRING { vm_begin($2); }
+	;
+
 vm_options: /* empty */
 	| vm_options vm_option
 	;
 
 vm_option: QMP STRING {
-		if (file.vm != NULL)
-			set_path(file.vm->qmp, sizeof(file.vm->qmp), $2, "qmp");
-		else
-			free($2);
+		set_path(file.vm->qmp, sizeof(file.vm->qmp), $2, "qmp");
 	}
 	| BUS STRING {
-		if (file.vm != NULL)
-			vm_set(file.vm->msg.bus, sizeof(file.vm->msg.bus), $2,
-			    "bus");
-		else
-			free($2);
+		vm_set(file.vm->msg.bus, sizeof(file.vm->msg.bus), $2, "bus");
 	}
 	;
 
@@ -126,9 +125,6 @@ matches	: ALL
 
 match	: PORT STRING { rule_port($2); }
 	| PRODUCT STRING { rule_product($2); }
-	;
-
-vm_name	: STRING { rule_vm($1); }
 	;
 
 %%
@@ -191,13 +187,24 @@ keyword_cmp(const void *word, const void *k)
 	return strcmp(word, ((const struct keyword *)k)->word);
 }
 
+static void *
+xcalloc(size_t size)
+{
+	void *p = calloc(1, size);
+
+	if (p == NULL)
+		fatal("calloc");
+	return p;
+}
+
 static int
 lex_char(void)
 {
 	int c, next;
 
 	while ((c = getc(file.stream)) == '\\') {
-		next = getc(file.stream);
+		while ((next = getc(file.stream)) == '\r')
+			;
 		if (next != '\n') {
 			ungetc(next, file.stream);
 			return c;
@@ -207,37 +214,42 @@ lex_char(void)
 	return c;
 }
 
+static void
+lex_add(size_t *len, int c)
+{
+	if (c == '\0')
+		error_at(file.line, "NUL in string");
+	else if (*len + 1 == sizeof(file.word))
+		error_at(file.line, "string longer than %zu bytes",
+		    sizeof(file.word) - 1);
+	else
+		file.word[(*len)++] = (char)c;
+}
+
+static int
+lex_end(size_t len)
+{
+	file.word[len] = '\0';
+	if ((yylval.string = strdup(file.word)) == NULL)
+		fatal("strdup");
+	return STRING;
+}
+
 static int
 lex_string(void)
 {
 	size_t len = 0;
 	int c;
 
-	for (;;) {
-		c = getc(file.stream);
-		if (c == '"')
-			break;
+	while ((c = getc(file.stream)) != '"') {
 		if (c == EOF || c == '\n') {
 			ungetc(c, file.stream);
-			file.word[len] = '\0';
 			error_at(file.line, "string without closing quote");
 			break;
 		}
-		if (c == '\0') {
-			error_at(file.line, "NUL in string");
-			continue;
-		}
-		if (len + 1 == sizeof(file.word)) {
-			error_at(file.line, "string longer than %zu bytes",
-			    sizeof(file.word) - 1);
-			len = 0;
-		}
-		file.word[len++] = (char)c;
+		lex_add(&len, c);
 	}
-	file.word[len] = '\0';
-	if ((yylval.string = strdup(file.word)) == NULL)
-		error_at(file.line, "%s", strerror(errno));
-	return STRING;
+	return lex_end(len);
 }
 
 static int
@@ -253,23 +265,25 @@ lex_word(int c)
 	const struct keyword *k;
 	size_t len = 0;
 
-	do {
-		if (len + 1 == sizeof(file.word)) {
-			error_at(file.line, "word longer than %zu bytes",
-			    sizeof(file.word) - 1);
-			len = 0;
-		}
-		file.word[len++] = (char)c;
-	} while (is_word(c = lex_char()));
+	do
+		lex_add(&len, c);
+	while (is_word(c = lex_char()));
 	ungetc(c, file.stream);
 	file.word[len] = '\0';
 	k = bsearch(file.word, keywords, sizeof(keywords) / sizeof(keywords[0]),
 	    sizeof(keywords[0]), keyword_cmp);
-	if (k != NULL)
-		return k->token;
-	if ((yylval.string = strdup(file.word)) == NULL)
-		error_at(file.line, "%s", strerror(errno));
-	return STRING;
+	return k != NULL ? k->token : lex_end(len);
+}
+
+static int
+lex_other(int c)
+{
+	if (c < ' ' || c == 0x7f) {
+		error_at(file.line, "control character 0x%02x", c);
+		return 0x7f;
+	}
+	snprintf(file.word, sizeof(file.word), "%c", c);
+	return c;
 }
 
 static int
@@ -302,49 +316,34 @@ yylex(void)
 		return lex_string();
 	if (is_word(c))
 		return lex_word(c);
-	snprintf(file.word, sizeof(file.word), "%c", c);
-	return c < 0x20 ? 0x7f : c;
+	return lex_other(c);
 }
 
 static void
 rule_begin(enum rule_action action)
 {
-	struct conf_rule *rule;
+	struct conf_rule *rule = xcalloc(sizeof(*rule));
 
-	free(file.rule);
-	if ((rule = calloc(1, sizeof(*rule))) == NULL) {
-		error_at(file.line, "%s", strerror(errno));
-		return;
-	}
 	rule->msg.action = action;
 	snprintf(rule->msg.where, sizeof(rule->msg.where), "%.40s:%d",
 	    file.base, file.line);
-	file.rule = rule;
-}
-
-static void
-rule_end(void)
-{
-	if (file.rule == NULL)
-		return;
-	TAILQ_INSERT_TAIL(&file.conf->rules, file.rule, entry);
+	TAILQ_INSERT_TAIL(&file.conf->rules, rule, entry);
 	file.conf->nrules++;
-	file.rule = NULL;
+	file.rule = rule;
 }
 
 static void
 rule_port(char *word)
 {
+	struct msg_rule *msg = &file.rule->msg;
 	const char *errstr;
 
-	if (file.rule == NULL)
-		;
-	else if (file.rule->msg.has & RULE_HAS_PORT)
+	if (msg->has & RULE_HAS_PORT)
 		error_at(file.line, "second port \"%s\" in one rule", word);
-	else if (usbport_parse(&file.rule->msg.port, word, &errstr) == -1)
+	else if (usbport_parse(&msg->port, word, &errstr) == -1)
 		error_at(file.line, "port \"%s\": %s", word, errstr);
 	else
-		file.rule->msg.has |= RULE_HAS_PORT;
+		msg->has |= RULE_HAS_PORT;
 	free(word);
 }
 
@@ -368,14 +367,9 @@ hex16(const char *s, uint16_t *value)
 static void
 rule_product(char *word)
 {
-	struct msg_rule *msg;
+	struct msg_rule *msg = &file.rule->msg;
 	const char *s;
 
-	if (file.rule == NULL) {
-		free(word);
-		return;
-	}
-	msg = &file.rule->msg;
 	if (msg->has & RULE_HAS_PRODUCT) {
 		error_at(file.line, "second product \"%s\" in one rule", word);
 	} else if ((s = hex16(word, &msg->vendor)) == NULL || *s != ':' ||
@@ -392,18 +386,12 @@ rule_product(char *word)
 static void
 rule_vm(char *name)
 {
-	struct vm_ref *ref;
+	struct vm_ref *ref = xcalloc(sizeof(*ref));
 
-	if (file.rule == NULL || (ref = calloc(1, sizeof(*ref))) == NULL) {
-		free(name);
-		return;
-	}
 	ref->rule = file.rule;
+	ref->name = name;
 	ref->line = file.line;
-	if (strlcpy(ref->name, name, sizeof(ref->name)) >= sizeof(ref->name))
-		error_at(file.line, "vm name \"%s\" is too long", name);
 	TAILQ_INSERT_TAIL(&file.refs, ref, entry);
-	free(name);
 }
 
 static struct conf_vm *
@@ -417,37 +405,31 @@ vm_find(const char *name)
 	return NULL;
 }
 
+/* A machine whose line has an error is known all the same: one message. */
 static void
 vm_begin(char *name)
 {
-	free(file.vm);
-	file.vm = NULL;
+	struct conf_vm *vm = xcalloc(sizeof(*vm));
+
 	if (name[0] == '\0' || strlen(name) >= MSG_VM_NAME_MAX)
 		error_at(file.line, "vm name \"%s\": expected 1 to %d bytes",
 		    name, MSG_VM_NAME_MAX - 1);
 	else if (vm_find(name) != NULL)
 		error_at(file.line, "vm \"%s\" is there already", name);
-	else if ((file.vm = calloc(1, sizeof(*file.vm))) == NULL)
-		error_at(file.line, "%s", strerror(errno));
-	else
-		strlcpy(file.vm->msg.name, name, sizeof(file.vm->msg.name));
+	strlcpy(vm->msg.name, name, sizeof(vm->msg.name));
+	vm->msg.vm = ++file.conf->nvms;
+	TAILQ_INSERT_TAIL(&file.conf->vms, vm, entry);
+	file.vm = vm;
 	free(name);
 }
 
 static void
 vm_end(void)
 {
-	if (file.vm == NULL)
-		return;
-	if (file.vm->qmp[0] == '\0') {
+	if (file.vm->qmp[0] == '\0')
 		error_at(file.line,
 		    "vm \"%s\" without qmp: expected qmp \"/path/of/socket\"",
 		    file.vm->msg.name);
-		return;
-	}
-	file.vm->msg.vm = ++file.conf->nvms;
-	TAILQ_INSERT_TAIL(&file.conf->vms, file.vm, entry);
-	file.vm = NULL;
 }
 
 static void
@@ -458,7 +440,8 @@ vm_set(char *to, size_t size, char *value, const char *what)
 	else if (value[0] == '\0')
 		error_at(file.line, "%s is empty", what);
 	else if (strlcpy(to, value, size) >= size)
-		error_at(file.line, "%s \"%s\" is too long", what, value);
+		error_at(file.line, "%s \"%s\" is longer than %zu bytes", what,
+		    value, size - 1);
 	free(value);
 }
 
@@ -491,6 +474,7 @@ resolve_refs(void)
 			    ref->name, ref->name);
 		else
 			ref->rule->msg.vms[ref->rule->msg.nvms++] = vm->msg.vm;
+		free(ref->name);
 		free(ref);
 	}
 }
@@ -571,8 +555,6 @@ conf_parse(const char *path)
 	if (ferror(file.stream))
 		error_at(file.line, "read error");
 	fclose(file.stream);
-	free(file.vm);
-	free(file.rule);
 	if (file.errors > 0) {
 		conf_free(conf);
 		return NULL;

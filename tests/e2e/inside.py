@@ -28,8 +28,10 @@ MACHINES = "/run/qemu"
 QEMU_USER = "bed-qemu"
 USBFS_MAJOR = 189
 FIRMWARE = "/run/qemu-firmware"     # waits for interrupts which never come
+HANDOVER = ["add-fd", "device_add", "remove-fd", "device_del"]
 STDERR = "/run/usbmgrd.stderr"
 
+PROGRAMS = ["usbmgrd", "usbmgrd-monitor", "usbmgrd-qmpclient", "usbmgrctl"]
 SECONDS = 15        # the longest that anything is waited for
 
 MOUSE = {"vendor": "045e", "product": "0823", "manufacturer": "Microsoft",
@@ -214,37 +216,32 @@ class Machine:
 
     def commands(self):
         """The QMP commands that QEMU was sent so far, ours left out."""
-        found = re.findall(r'req: .*?"execute": "([^"]+)"',
-                           read(self.path("log")) or "")
-        return [name for name in found
-                if name not in ("qom-list", "x-query-usb", "query-status")]
+        lines = (read(self.path("log")) or "").splitlines()
+        found = [json.loads(line.partition(" req: ")[2]) for line in lines
+                 if line.startswith("handle_qmp_command")]
+        return [command for command in found
+                if command["execute"] in HANDOVER]
 
 
 # usbmgrd
-
-PREAMBLE = """\
-log directory "%s"
-control socket "%s" group "usbmgrd"
-events auto
-vm "win10" qmp "%s/win10.qmp" bus "xhci.0"
-vm "linux" qmp "%s/linux.qmp" bus "xhci.0"
-block all
-""" % (LOGS, CONTROL_SOCKET, MACHINES, MACHINES)
-
 
 class Usbmgrd:
     """The service under test, as root, with a policy file of root's."""
 
     def __init__(self, build):
+        for program in PROGRAMS:
+            if not os.access("%s/%s" % (build, program), os.X_OK):
+                raise SystemExit("%s/%s is not there: run make first" %
+                                 (build, program))
         self.build = build
         self.process = None
         self.last = None
         shutil.rmtree(LOGS, ignore_errors=True)
         open(STDERR, "w").close()
 
-    def write_policy(self, *rules):
+    def write_policy(self, text):
         with open(POLICY, "w") as file:
-            file.write(PREAMBLE + "".join(rule + "\n" for rule in rules))
+            file.write(text)
 
     def start(self):
         """Returns when it answers on its control socket."""
