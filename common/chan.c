@@ -92,6 +92,16 @@ chan_message(struct chan *c, struct imsg *imsg)
 	c->dispatch(c, (enum msg_type)type, payload, fd);
 }
 
+/*
+ * A peer that ends with something unread resets the connection (unix(7)
+ * does not say so; net/unix/af_unix.c, unix_release_sock).
+ */
+static const char *
+chan_why(int error)
+{
+	return error == EPIPE || error == ECONNRESET ? NULL : strerror(error);
+}
+
 static void
 chan_read(struct chan *c)
 {
@@ -100,7 +110,7 @@ chan_read(struct chan *c)
 
 	switch (imsgbuf_read(&c->ibuf)) {
 	case -1:
-		chan_fail(c, strerror(errno));
+		chan_fail(c, chan_why(errno));
 		return;
 	case 0:
 		chan_fail(c, NULL);
@@ -125,7 +135,7 @@ chan_write(struct chan *c)
 	if (c->dead)
 		return;
 	if (imsgbuf_write(&c->ibuf) == -1) {
-		chan_fail(c, errno == EPIPE ? NULL : strerror(errno));
+		chan_fail(c, chan_why(errno));
 		return;
 	}
 	loop_events(&c->watch,

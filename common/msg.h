@@ -67,6 +67,7 @@ enum handover {
 };
 
 struct msg_vm {
+	uint64_t pledge; /* words of classes.h as bits, 0: none */
 	uint32_t vm; /* number of this machine as long as it is known */
 	uint32_t handover;
 	char name[MSG_VM_NAME_MAX];
@@ -79,19 +80,48 @@ enum rule_action {
 };
 
 /* What of a rule has a value to compare with. */
-#define RULE_HAS_PORT 0x01
-#define RULE_HAS_VENDOR 0x02
-#define RULE_HAS_PRODUCT 0x04
-#define RULE_HAS_ALL (RULE_HAS_PORT | RULE_HAS_VENDOR | RULE_HAS_PRODUCT)
+#define RULE_HAS_PORT 0x001
+#define RULE_HAS_VENDOR 0x002
+#define RULE_HAS_PRODUCT 0x004
+#define RULE_HAS_BELOW 0x008
+#define RULE_HAS_CLASS 0x010
+#define RULE_HAS_SPEED 0x020
+#define RULE_HAS_CONTROLLER 0x040
+#define RULE_HAS_SERIAL 0x080
+#define RULE_HAS_NAME 0x100
+#define RULE_HAS_MANUFACTURER 0x200
+#define RULE_HAS_TEXT (RULE_HAS_SERIAL | RULE_HAS_NAME | RULE_HAS_MANUFACTURER)
+#define RULE_HAS_ALL 0x3ff
+
+#define RULE_QUICK 0x1
+#define RULE_EVEN_IF_BUSY 0x2
+#define RULE_FLAGS_ALL 0x3
+
+/*
+ * A text of the rule that follows, which says in "has" that it has one: a
+ * string or a pattern of fnmatch(3).
+ */
+struct msg_rule_text {
+	uint32_t what; /* RULE_HAS_SERIAL and so on */
+	char text[USBDEV_STRING_MAX];
+};
 
 struct msg_rule {
+	uint64_t pledge; /* words of classes.h as bits, 0: none */
 	uint32_t action; /* enum rule_action */
 	uint32_t has;
-	struct usbport port;
+	uint32_t flags;
 	uint16_t vendor;
 	uint16_t product;
+	struct usbport port; /* busnum 0: on any bus */
+	struct usbport below;
+	struct usbclass class;
+	uint8_t class_parts; /* how many of its numbers count */
+	uint8_t speed; /* enum usbspeed */
+	uint8_t zero[5];
 	uint16_t nvms; /* 0 for a block */
 	uint32_t vms[MSG_RULE_VMS_MAX];
+	char controller[USBDEV_CONTROLLER_MAX];
 	char where[MSG_WHERE_MAX]; /* "usbmgrd.conf:12" */
 };
 
@@ -280,6 +310,8 @@ struct ctl_vm {
 	X(MSG_CONF_BEGIN, P(PARENT), P(ENGINE), struct msg_conf_begin, 0,      \
 	    "a policy follows")                                                \
 	X(MSG_CONF_VM, P(PARENT), P(ENGINE), struct msg_vm, 0, "a machine")    \
+	X(MSG_CONF_TEXT, P(PARENT), P(ENGINE), struct msg_rule_text, 0,        \
+	    "a string of the rule that follows")                               \
 	X(MSG_CONF_RULE, P(PARENT), P(ENGINE), struct msg_rule, 0, "a rule")   \
 	X(MSG_CONF_END, P(PARENT), P(ENGINE), struct msg_none, 0,              \
 	    "the policy is whole and counts from now on")                      \

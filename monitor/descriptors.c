@@ -95,9 +95,6 @@ walk_descriptor(struct walk *w, const uint8_t *d, size_t pos)
 		w->odd = 1;
 		return;
 	}
-	/* Between two configurations nothing else can be. */
-	if (d[1] != DT_CONFIG && pos >= w->config_end)
-		w->odd = 1;
 	switch (d[1]) {
 	case DT_DEVICE:
 		w->odd = 1;

@@ -99,16 +99,13 @@ read_strings(int dirfd, struct usbdev *dev)
 		dev->speed = (uint8_t)usbspeed_parse(speed);
 }
 
-/* What a hub carries is said of the devices behind it. */
 static void
 read_use(int sysfs, int dirfd, struct device *d)
 {
 	struct use use;
 	unsigned int i;
 
-	memset(&use, 0, sizeof(use));
-	if (!usbdev_is_hub(&d->dev))
-		use_find(sysfs, dirfd, &use);
+	use_find(sysfs, dirfd, &use);
 	memcpy(d->dev.netif, use.netif, sizeof(d->dev.netif));
 	memcpy(d->dev.busy, use.busy, sizeof(d->dev.busy));
 	memcpy(d->dev.busy_why, use.busy_why, sizeof(d->dev.busy_why));

@@ -100,7 +100,7 @@ parse_mount(struct mounts *m, char *line)
 	for (i = 0; (field = strsep(&fields, BLANKS)) != NULL; i++) {
 		if (i == 2)
 			found = is_number(field, &mount.major, &mount.minor);
-		if (i > 5 && strcmp(field, "-") == 0)
+		if (strcmp(field, "-") == 0)
 			break;
 	}
 	if (!found || field == NULL || strsep(&fields, BLANKS) == NULL)
@@ -150,7 +150,8 @@ mounts_find(const struct mounts *m, const char *number, const char *name)
 	unsigned int major = 0, minor = 0;
 	size_t i;
 
-	if (m->unknown || !is_number(number, &major, &minor))
+	if (m->unknown ||
+	    (number != NULL && !is_number(number, &major, &minor)))
 		return "unknown";
 	for (i = 0; i < m->len; i++) {
 		mount = &m->list[i];

@@ -48,8 +48,8 @@ int mounts_ready(void);
 
 /*
  * mounts_use: what the host does with the block device of that number
- * ("8:17") and name ("sdb1"): "mounted", "swap", "unknown" when that cannot
- * be read, NULL if nothing.
+ * ("8:17"; NULL: not known) and name ("sdb1"): "mounted", "swap", "unknown"
+ * when that cannot be read, NULL if nothing.
  */
 const char *mounts_use(const char *number, const char *name);
 

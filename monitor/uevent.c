@@ -195,8 +195,8 @@ discard(void)
 }
 
 /*
- * Anybody may send to a netlink socket whose number he knows; to a group
- * root may, of any network namespace's user.  libudev would drop such
+ * Who is root in the user namespace that owns the network namespace may send
+ * to this socket, or to a group (netlink(7)).  libudev would drop such
  * messages, too, but without a word.
  */
 static int

@@ -115,6 +115,22 @@ holder(int dirfd, char *name)
 	return name[0] != '\0';
 }
 
+/* Is any of the disks mounted that this file system is on? */
+static int
+btrfs_is_mounted(int dirfd)
+{
+	struct dirent *entry;
+	DIR *dir;
+	int found = 0;
+
+	if ((dir = open_dir(dirfd, "devices")) == NULL)
+		return 0;
+	while (!found && (entry = readdir(dir)) != NULL)
+		found = mounts_use(NULL, entry->d_name) != NULL;
+	closedir(dir);
+	return found;
+}
+
 static int
 btrfs_has(int fd, const char *uuid, void *arg)
 {
@@ -123,13 +139,11 @@ btrfs_has(int fd, const char *uuid, void *arg)
 
 	(void)uuid;
 	snprintf(path, sizeof(path), "devices/%s", (const char *)arg);
-	return fstatat(fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	return fstatat(fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       btrfs_is_mounted(fd);
 }
 
-/*
- * Of a btrfs on several disks mountinfo names one; each mounted file system
- * lists all of them in sysfs.
- */
+/* Of a btrfs on several disks mountinfo names one; sysfs lists them all. */
 static int
 is_btrfs(int sysfs, char *name)
 {

@@ -325,14 +325,22 @@ half_find(uint32_t request)
 	return NULL;
 }
 
+/* Before the engine hears of it: it may want to use the device elsewhere. */
+static void
+half_close(struct half *h)
+{
+	if (h->fd != -1)
+		close(h->fd);
+	h->fd = -1;
+}
+
 static void
 half_free(struct half *h)
 {
+	half_close(h);
 	loop_timer_del(&h->timer);
 	TAILQ_REMOVE(&halves, h, entry);
 	nhalves--;
-	if (h->fd != -1)
-		close(h->fd);
 	free(h);
 }
 
@@ -416,6 +424,7 @@ half_join(struct half *h)
 			result = attach_start(
 			    vm, &h->attach, fd, text, sizeof(text));
 		}
+		half_close(h);
 		if (result == RESULT_OK)
 			h->answered = 1;
 		else

@@ -13,17 +13,40 @@
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define SANDBOX_FLAGS FILTER_SANITIZER
+#define SANITIZED
 #endif
 #endif
-#if defined(__SANITIZE_ADDRESS__)
-#define SANDBOX_FLAGS FILTER_SANITIZER
-#endif
-#ifndef SANDBOX_FLAGS
-#define SANDBOX_FLAGS 0
+#if defined(__SANITIZE_ADDRESS__) && !defined(SANITIZED)
+#define SANITIZED
 #endif
 
 static int landlocked;
+
+#ifdef SANITIZED
+#include <sanitizer/lsan_interface.h>
+
+static int confined;
+
+/* The search for leaks at exit takes a thread and ptrace(2). */
+int
+__lsan_is_turned_off(void)
+{
+	return confined;
+}
+
+static int
+load_filter(enum proc_id proc, const char *promises, const char **errstr)
+{
+	confined = 1;
+	return filter_enter(proc, promises, FILTER_SANITIZER, errstr);
+}
+#else
+static int
+load_filter(enum proc_id proc, const char *promises, const char **errstr)
+{
+	return filter_enter(proc, promises, 0, errstr);
+}
+#endif
 
 int
 sandbox_enter(enum proc_id proc, const char *promises, const char *const *roots,
@@ -45,7 +68,7 @@ sandbox_enter(enum proc_id proc, const char *promises, const char *const *roots,
 		if ((landlocked = landlock_enter(roots)) == -1)
 			return -1;
 	}
-	return filter_enter(proc, promises, SANDBOX_FLAGS, errstr);
+	return load_filter(proc, promises, errstr);
 }
 
 int

@@ -45,12 +45,19 @@ to(enum proc_id proc)
 	return &children[proc].chan;
 }
 
-/* That a child is lost, and why, its wait status tells: see children_reap. */
+/*
+ * Why a child closed its channel its wait status tells: see children_reap.
+ * One that goes on without is of no use.
+ */
 static void
 parent_lost_child(struct chan *c, const char *why)
 {
-	if (why != NULL)
-		fatalx("%s broke the protocol: %s", proc_name(c->peer), why);
+	if (why != NULL) {
+		log_set_stderr(1);
+		log_warnx("%s broke the protocol: %s", proc_name(c->peer), why);
+		loop_end(1);
+	} else if (children[c->peer].pid > 0)
+		kill(children[c->peer].pid, SIGKILL);
 	chan_close(c);
 }
 
@@ -121,7 +128,7 @@ send_policy(const struct conf *conf)
 		/* A long policy may be more than a channel's queue holds. */
 		chan_send(to(PROC_ENGINE), MSG_CONF_RULE, &rule->msg, -1);
 		if (chan_flush(to(PROC_ENGINE)) == -1)
-			fatal("policy to engine");
+			return; /* why will be seen: it ended or is overdue */
 	}
 	chan_send(to(PROC_ENGINE), MSG_CONF_END, &none, -1);
 }
@@ -163,6 +170,7 @@ children_start(const struct conf *conf, int control_fd, int debug, int verbose)
 	enum proc_id proc;
 	int status;
 
+	loop_timer_set(&deadline, START_DEADLINE, start_overdue, NULL);
 	qmpsock_init(parent_qmp_socket);
 	if (spawn_dir(dir, sizeof(dir)) == -1)
 		fatal("cannot find the directory of the other programs");
@@ -179,7 +187,6 @@ children_start(const struct conf *conf, int control_fd, int debug, int verbose)
 	send_policy(conf);
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		chan_send(to(proc), MSG_START, &start, -1);
-	loop_timer_set(&deadline, START_DEADLINE, start_overdue, NULL);
 	status = loop_run();
 	loop_timer_del(&deadline);
 	return status == 0 ? 0 : -1;
@@ -190,6 +197,8 @@ say_how_it_ended(enum proc_id proc, pid_t pid, int status)
 {
 	const char *name = proc_name(proc);
 
+	if (!stopping)
+		log_set_stderr(1);
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
 		log_warnx("%s (pid %d) was killed by its system call filter",
 		    name, pid);

@@ -18,7 +18,7 @@
 #define ACCEPT_PAUSE 1000 /* ms, when descriptors are short */
 
 struct client {
-	LIST_ENTRY(client) entry;
+	TAILQ_ENTRY(client) entry;
 	struct chan chan;
 	uint32_t number;
 	struct ucred who;
@@ -27,7 +27,7 @@ struct client {
 static struct {
 	struct loop_fd watch;
 	struct loop_timer pause;
-	LIST_HEAD(, client) clients;
+	TAILQ_HEAD(clients, client) clients; /* oldest first */
 	uint32_t nclients;
 	uint32_t last_number;
 	const struct core *core;
@@ -50,10 +50,9 @@ client_lost(struct chan *c, const char *why)
 		audit_end();
 	}
 	chan_close(c);
-	LIST_REMOVE(client, entry);
+	TAILQ_REMOVE(&control.clients, client, entry);
+	control.nclients--;
 	free(client);
-	if (control.nclients-- == CLIENTS_MAX)
-		loop_events(&control.watch, EPOLLIN);
 }
 
 static void
@@ -127,10 +126,11 @@ client_new(int fd)
 	client->number = ++control.last_number;
 	chan_open(&client->chan, fd, PROC_ENGINE, PROC_CLIENT, client_dispatch,
 	    client_lost, client);
-	LIST_INSERT_HEAD(&control.clients, client, entry);
-	/* The others wait in the listen queue. */
-	if (++control.nclients == CLIENTS_MAX)
-		loop_events(&control.watch, 0);
+	TAILQ_INSERT_TAIL(&control.clients, client, entry);
+	/* Whoever only holds connections must not keep others out. */
+	if (++control.nclients > CLIENTS_MAX)
+		client_lost(&TAILQ_FIRST(&control.clients)->chan,
+		    "oldest of too many connections");
 }
 
 static void
@@ -153,7 +153,7 @@ control_accept(uint32_t events, void *arg)
 void
 control_listen(int fd, const struct core *core)
 {
-	LIST_INIT(&control.clients);
+	TAILQ_INIT(&control.clients);
 	control.core = core;
 	loop_add(&control.watch, fd, EPOLLIN, control_accept, NULL);
 }

@@ -145,16 +145,17 @@ core_next(const struct core *core)
 int
 core_check_result(const struct core *core, const struct msg_result *m)
 {
-	struct vm *vm = core_vm_find(core, m->vm);
+	const struct vm *vm = core_vm_find(core, m->vm);
+	const struct attachment *att;
 
-	/*
-	 * What was asked of a machine before it was lost may be answered
-	 * after its loss was told.
-	 */
-	return m->result < RESULT_MAX && vm != NULL &&
-	       msg_string_ok(m->text, sizeof(m->text)) &&
-	       (core_att_find(vm, m->request) != NULL ||
-		   m->result == RESULT_VM_LOST);
+	if (m->result >= RESULT_MAX || !msg_string_ok(m->text, sizeof(m->text)))
+		return 0;
+	/* It may have crossed the word that the machine is lost. */
+	if (m->result == RESULT_VM_LOST)
+		return 1;
+	if (vm == NULL || (att = core_att_find(vm, m->request)) == NULL)
+		return 0;
+	return att->state != ATT_ATTACHED;
 }
 
 void

@@ -93,9 +93,49 @@ core_att_adopt(struct core *core, struct device *dev)
 	}
 }
 
-static void
-attach_failed(struct core *core, struct device *dev, const struct msg_result *m)
+int
+core_att_elsewhere(const struct core *core, const struct usbdev *d)
 {
+	const struct attachment *att;
+
+	LIST_FOREACH(att, &core->orphans, orphan_entry)
+		if (att->devnum == d->devnum &&
+		    usbport_cmp(&att->port, &d->port) == 0)
+			return 1;
+	return 0;
+}
+
+struct device *
+core_att_device(struct core *core, const struct attachment *att)
+{
+	struct device *dev = att->dev;
+
+	if (dev != NULL)
+		return dev;
+	dev = core_device_find(core, &att->port);
+	return dev != NULL && dev->dev.devnum == att->devnum ? dev : NULL;
+}
+
+/* Forgets it, and sees to who waited for that. */
+static void
+att_left(struct core *core, struct attachment *att, int had_port)
+{
+	struct device *dev = core_att_device(core, att);
+	struct vm *vm = att->vm;
+
+	core_att_free(core, att);
+	if (dev != NULL)
+		core_device_reconcile(core, dev);
+	if (had_port)
+		core_vm_port_freed(core, vm);
+	core_vm_reap(core, vm);
+}
+
+static void
+attach_failed(struct core *core, struct device *dev, struct vm *vm,
+    const struct msg_result *m)
+{
+	dev->failed_vm = vm->conf.vm;
 	retry_failed(
 	    &core->retries, &dev->retry, core->now, (enum result)m->result);
 	dev->state = DEV_FAILED;
@@ -122,24 +162,10 @@ result_of_attach(
 		core_device_reconcile(core, dev);
 		return;
 	}
-	core_att_free(core, att);
-	if (dev != NULL) {
-		attach_failed(core, dev, m);
-		core_device_reconcile(core, dev);
-	}
-}
-
-/* A port of the guest has become free. */
-static void
-wake_bus_full(struct core *core, struct vm *vm)
-{
-	struct interest *interest;
-
-	LIST_FOREACH(interest, &vm->interests, entry)
-		if (retry_waits_for_port(&interest->dev->retry)) {
-			retry_reset(&core->retries, &interest->dev->retry);
-			core_device_reconcile(core, interest->dev);
-		}
+	/* What was refused is not what would be asked for now. */
+	if (dev != NULL && !att->outdated)
+		attach_failed(core, dev, att->vm, m);
+	att_left(core, att, m->result != RESULT_BUS_FULL);
 }
 
 static void
@@ -147,13 +173,9 @@ result_of_detach(
     struct core *core, struct attachment *att, const struct msg_result *m)
 {
 	struct device *dev = att->dev;
-	struct vm *vm = att->vm;
 
 	if (m->result == RESULT_OK) {
-		core_att_free(core, att);
-		if (dev != NULL)
-			core_device_reconcile(core, dev);
-		wake_bus_full(core, vm);
+		att_left(core, att, 1);
 		return;
 	}
 	att->state = ATT_ATTACHED;
@@ -161,6 +183,18 @@ result_of_detach(
 	    &core->retries, &att->retry, core->now, (enum result)m->result);
 	if (dev != NULL)
 		core_device_reconcile(core, dev);
+}
+
+/* Somebody else took it out: it stays out until it is plugged again. */
+void
+core_att_dropped(struct core *core, struct attachment *att)
+{
+	/* What we have asked for will be answered, too. */
+	if (att->state != ATT_ATTACHED)
+		return;
+	if (att->dev != NULL)
+		att->dev->dropped = 1;
+	att_left(core, att, 1);
 }
 
 void

@@ -3,11 +3,16 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "classes.h"
 #include "core_int.h"
 #include "log.h"
+
+static enum device_state hold_because(char *, enum device_state, const char *,
+    ...) __attribute__((format(printf, 3, 4)));
 
 RB_GENERATE(core_device_tree, device, entry, core_device_cmp)
 
@@ -40,15 +45,22 @@ device_forget_rule(struct device *dev)
 void
 core_device_decide(struct core *core, struct device *dev)
 {
+	struct policy_match match;
 	struct interest *interest;
 	struct vm *vm;
 	unsigned int i;
 
 	device_forget_rule(dev);
 	retry_reset(&core->retries, &dev->retry);
+	if (dev->att != NULL) {
+		retry_reset(&core->retries, &dev->att->retry);
+		dev->att->outdated = dev->att->state == ATT_PENDING;
+	}
 	if (core->policy == NULL)
 		return;
-	dev->rule = policy_decide(core->policy, &dev->dev);
+	match = policy_decide(core->policy, &dev->dev);
+	dev->rule = match.rule;
+	dev->companion = match.companion;
 	if (dev->rule == NULL)
 		return;
 	for (i = 0; i < dev->rule->nvms; i++) {
@@ -79,46 +91,100 @@ device_choose_vm(const struct core *core, const struct device *dev)
 	return first_up;
 }
 
+static enum device_state
+hold_because(char *reason, enum device_state state, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(reason, MSG_TEXT_MAX, fmt, ap);
+	va_end(ap);
+	return state;
+}
+
+/* What no rule passes, or only one that says "even if busy". */
+static enum device_state
+device_protect(const struct device *dev, char *reason)
+{
+	const struct usbdev *d = &dev->dev;
+
+	if (d->odd_descriptors)
+		return hold_because(reason, DEV_HELD, "malformed descriptors");
+	if (dev->rule->flags & RULE_EVEN_IF_BUSY)
+		return DEV_UNASSIGNED;
+	if (d->netif[0] != '\0')
+		return hold_because(reason, DEV_HELD,
+		    "protected: network interface %s of the host", d->netif);
+	if (d->busy[0] != '\0')
+		return hold_because(reason, DEV_HELD,
+		    "protected: disk %s in use (%s)", d->busy, d->busy_why);
+	return DEV_UNASSIGNED;
+}
+
+static enum device_state
+breach(
+    const struct device *dev, uint64_t pledge, const char *whose, char *reason)
+{
+	const struct usbclass *class;
+
+	if (pledge == 0 || classes_promised(&dev->dev, pledge, &class))
+		return DEV_UNASSIGNED;
+	if (class == NULL)
+		return hold_because(reason, DEV_HELD,
+		    "pledge of %s: it shows no interfaces", whose);
+	return hold_because(reason, DEV_HELD,
+	    "pledge of %s: it has an interface of class %02x:%02x:%02x", whose,
+	    class->class, class->subclass, class->protocol);
+}
+
+static enum device_state
+device_check_vm(const struct core *core, const struct device *dev,
+    struct vm **want, char *reason)
+{
+	struct vm *vm = device_choose_vm(core, dev);
+	char whose[MSG_VM_NAME_MAX + 16];
+
+	if (vm == NULL) {
+		vm = core_vm_find(core, dev->rule->vms[0]);
+		return hold_because(reason, DEV_HELD, "machine \"%s\" is %s",
+		    vm->conf.name,
+		    vm->state == VM_CONNECTING ? "connecting" : "down");
+	}
+	snprintf(whose, sizeof(whose), "machine \"%s\"", vm->conf.name);
+	if (breach(dev, vm->conf.pledge, whose, reason) == DEV_HELD)
+		return DEV_HELD;
+	*want = vm;
+	return DEV_UNASSIGNED;
+}
+
 /*
  * Where policy wants the device now: a machine that is up, or NULL with the
- * reason and whether a rule would have passed it.
+ * reason and the state that it has then.
  */
 static struct vm *
 device_want(const struct core *core, const struct device *dev, char *reason,
-    size_t size, enum device_state *state)
+    enum device_state *state)
 {
-	const struct usbdev *d = &dev->dev;
-	struct vm *vm;
+	struct vm *want = NULL;
 
-	*state = DEV_HELD;
-	if (usbdev_is_hub(d)) {
-		strlcpy(reason, "hub", size);
-	} else if (dev->rule == NULL) {
-		*state = DEV_UNASSIGNED;
-		strlcpy(reason, "no rule matches", size);
-	} else if (dev->rule->action == RULE_BLOCK) {
-		*state = DEV_UNASSIGNED;
-		snprintf(reason, size, "blocked by %s", dev->rule->where);
-	} else if (d->odd_descriptors) {
-		strlcpy(reason, "malformed descriptors", size);
-	} else if (d->netif[0] != '\0') {
-		snprintf(reason, size,
-		    "protected: network interface %s of "
-		    "the host",
-		    d->netif);
-	} else if (d->busy[0] != '\0') {
-		snprintf(reason, size, "protected: disk %s in use (%s)",
-		    d->busy, d->busy_why);
-	} else if (dev->dropped) {
-		strlcpy(
-		    reason, "taken out of its machine by somebody else", size);
-	} else if ((vm = device_choose_vm(core, dev)) == NULL) {
-		vm = core_vm_find(core, dev->rule->vms[0]);
-		snprintf(reason, size, "machine \"%s\" is %s", vm->conf.name,
-		    vm_state_string(vm->state));
-	} else
-		return vm;
-	return NULL;
+	if (usbdev_is_hub(&dev->dev))
+		*state = hold_because(reason, DEV_HELD, "hub");
+	else if (dev->rule == NULL)
+		*state =
+		    hold_because(reason, DEV_UNASSIGNED, "no rule matches");
+	else if (dev->rule->action == RULE_BLOCK)
+		*state = hold_because(
+		    reason, DEV_UNASSIGNED, "blocked by %s", dev->rule->where);
+	else if ((*state = device_protect(dev, reason)) == DEV_HELD ||
+		 (*state = breach(dev, dev->rule->pledge, dev->rule->where,
+		      reason)) == DEV_HELD)
+		;
+	else if (dev->dropped)
+		*state = hold_because(reason, DEV_HELD,
+		    "taken out of its machine by somebody else");
+	else
+		*state = device_check_vm(core, dev, &want, reason);
+	return want;
 }
 
 static void
@@ -183,6 +249,15 @@ device_follow_attachment(
 	    sizeof(dev->reason));
 }
 
+/* What another machine has refused is no reason not to try this one. */
+static int
+device_may_try(struct core *core, struct device *dev, const struct vm *want)
+{
+	if (dev->failed_vm != want->conf.vm)
+		retry_reset(&core->retries, &dev->retry);
+	return !retry_blocks(&dev->retry);
+}
+
 void
 core_device_reconcile(struct core *core, struct device *dev)
 {
@@ -190,13 +265,17 @@ core_device_reconcile(struct core *core, struct device *dev)
 	char reason[MSG_TEXT_MAX] = "";
 	struct vm *want;
 
-	want = device_want(core, dev, reason, sizeof(reason), &state);
-	if (dev->att == NULL && want != NULL && !retry_blocks(&dev->retry))
-		device_attach(core, dev, want);
+	want = device_want(core, dev, reason, &state);
 	if (dev->att != NULL)
 		device_follow_attachment(core, dev, want, reason);
 	else if (want == NULL)
 		device_hold(core, dev, state, reason);
+	else if (core_att_elsewhere(core, &dev->dev))
+		dev->state = DEV_DETACHING;
+	else if (device_may_try(core, dev, want)) {
+		device_attach(core, dev, want);
+		device_follow_attachment(core, dev, want, reason);
+	}
 	/* else it failed; state and reason say so since then */
 }
 
@@ -207,6 +286,7 @@ core_device_remove(struct core *core, struct device *dev)
 
 	if (att != NULL) {
 		att->dev = NULL;
+		retry_reset(&core->retries, &att->retry);
 		LIST_INSERT_HEAD(&core->orphans, att, orphan_entry);
 		core_att_reconcile(core, att);
 	}

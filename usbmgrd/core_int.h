@@ -30,6 +30,7 @@ struct attachment {
 	struct vm *vm;
 	struct device *dev; /* NULL: not plugged (any more) */
 	enum att_state state;
+	int outdated; /* pending, and judged anew since it was asked for */
 	uint32_t request;
 	uint32_t guest_port;
 	struct usbport port;
@@ -48,13 +49,15 @@ struct device {
 	RB_ENTRY(device) entry;
 	struct usbdev dev;
 	const struct msg_rule *rule; /* NULL: none matches */
+	int companion; /* it matched through the other half of the port */
 	struct interest interests[MSG_RULE_VMS_MAX];
 	unsigned int ninterests;
 	struct attachment *att;
 	enum device_state state;
 	uint32_t request; /* of the last attach */
 	int dropped; /* somebody else took it out of its machine */
-	struct retry retry;
+	struct retry retry; /* of an attach that failed */
+	uint32_t failed_vm; /* the machine that refused it */
 	char reason[MSG_TEXT_MAX];
 };
 
@@ -62,6 +65,7 @@ struct vm {
 	TAILQ_ENTRY(vm) entry;
 	struct msg_vm conf;
 	enum vm_state state;
+	int gone; /* left the policy, and goes when it holds nothing */
 	char reason[MSG_TEXT_MAX];
 	LIST_HEAD(, interest) interests;
 	LIST_HEAD(, attachment) attachments;
@@ -114,14 +118,29 @@ void core_att_free(struct core *, struct attachment *);
 /* core_att_find: by request number; NULL if the machine has none. */
 struct attachment *core_att_find(const struct vm *, uint32_t request);
 
+/*
+ * core_att_device: the device that is meant, also if it has another
+ * attachment by now; NULL if it is not plugged.
+ */
+struct device *core_att_device(struct core *, const struct attachment *);
+
 /* core_att_detach: ask the machine for it. */
 void core_att_detach(struct core *, struct attachment *, const char *reason);
 
 /* core_att_reconcile: for one that has no device: it has to leave. */
 void core_att_reconcile(struct core *, struct attachment *);
 
+/*
+ * core_att_elsewhere: 1 if a machine still has that very device, but not as
+ * the attachment of the device itself.
+ */
+int core_att_elsewhere(const struct core *, const struct usbdev *);
+
 /* core_att_adopt: what a machine has of this device belongs to it now. */
 void core_att_adopt(struct core *, struct device *);
+
+/* core_att_dropped: somebody else took it out of its machine. */
+void core_att_dropped(struct core *, struct attachment *);
 
 void core_event_result(struct core *, const struct msg_result *);
 
@@ -152,6 +171,12 @@ struct vm *core_vm_find(const struct core *, uint32_t number);
 
 /* core_vm_reconcile: everything that is in it or wants to be. */
 void core_vm_reconcile(struct core *, struct vm *);
+
+/* core_vm_port_freed: a port of the guest has become free. */
+void core_vm_port_freed(struct core *, struct vm *);
+
+/* core_vm_reap: forget a machine that left the policy and holds nothing. */
+void core_vm_reap(struct core *, struct vm *);
 
 void core_event_policy(struct core *, struct policy *);
 void core_event_vm_socket(struct core *, const struct msg_vm_socket *);

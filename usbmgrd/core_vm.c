@@ -3,8 +3,12 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <stdlib.h>
 #include <string.h>
 #include "core_int.h"
+#include "log.h"
+
+#define REQUEST_MAX (UINT32_MAX / 2)
 
 struct vm *
 core_vm_find(const struct core *core, uint32_t number)
@@ -57,24 +61,72 @@ reconcile_all(struct core *core)
 		core_device_reconcile(core, dev);
 }
 
+/* In the order of the policy, those that left it first. */
+static void
+vms_replace(struct core *core, const struct policy *policy)
+{
+	struct vm *vm;
+	size_t i;
+
+	TAILQ_FOREACH(vm, &core->vms, entry)
+		vm->gone = 1;
+	for (i = 0; i < policy->nvms; i++) {
+		vm = core_vm_find(core, policy->vms[i].vm);
+		if (vm == NULL) {
+			vm_new(core, &policy->vms[i]);
+			continue;
+		}
+		vm->conf = policy->vms[i];
+		vm->gone = 0;
+		TAILQ_REMOVE(&core->vms, vm, entry);
+		TAILQ_INSERT_TAIL(&core->vms, vm, entry);
+	}
+}
+
+void
+core_vm_reap(struct core *core, struct vm *vm)
+{
+	if (!vm->gone || !LIST_EMPTY(&vm->attachments))
+		return;
+	TAILQ_REMOVE(&core->vms, vm, entry);
+	free(vm);
+}
+
+void
+core_vm_port_freed(struct core *core, struct vm *vm)
+{
+	struct interest *interest;
+	struct device *dev;
+
+	LIST_FOREACH(interest, &vm->interests, entry) {
+		dev = interest->dev;
+		if (dev->failed_vm != vm->conf.vm ||
+		    !retry_waits_for_port(&dev->retry))
+			continue;
+		retry_reset(&core->retries, &dev->retry);
+		core_device_reconcile(core, dev);
+	}
+}
+
 void
 core_event_policy(struct core *core, struct policy *policy)
 {
 	struct policy *old = core->policy;
 	struct device *dev;
-	struct vm *vm;
-	size_t i;
+	struct vm *vm, *next;
 
+	if (policy_finish(policy) == -1)
+		fatal("policy of %zu rules", policy->nrules);
 	core->policy = policy;
-	for (i = 0; i < policy->nvms; i++)
-		if ((vm = core_vm_find(core, policy->vms[i].vm)) != NULL)
-			vm->conf = policy->vms[i];
-		else
-			vm_new(core, &policy->vms[i]);
+	vms_replace(core, policy);
 	RB_FOREACH(dev, core_device_tree, &core->devices)
 		core_device_decide(core, dev);
 	policy_free(old);
 	reconcile_all(core);
+	for (vm = TAILQ_FIRST(&core->vms); vm != NULL; vm = next) {
+		next = TAILQ_NEXT(vm, entry);
+		core_vm_reap(core, vm);
+	}
 }
 
 static void
@@ -85,7 +137,7 @@ vm_drop_attachments(struct core *core, struct vm *vm)
 
 	/* Whatever is in it now will be told before it is ready again. */
 	while ((att = LIST_FIRST(&vm->attachments)) != NULL) {
-		dev = att->dev;
+		dev = core_att_device(core, att);
 		core_att_free(core, att);
 		if (dev != NULL)
 			core_device_reconcile(core, dev);
@@ -108,6 +160,7 @@ vm_set_state(
 		LIST_FOREACH(interest, &vm->interests, entry)
 			retry_reset(&core->retries, &interest->dev->retry);
 	core_vm_reconcile(core, vm);
+	core_vm_reap(core, vm);
 }
 
 void
@@ -117,9 +170,9 @@ core_event_vm_socket(struct core *core, const struct msg_vm_socket *m)
 
 	/*
 	 * The parent's word may be read after the QMP client's later one: a
-	 * machine that is ready is so until the QMP client says otherwise.
+	 * connection lasts until the QMP client says otherwise.
 	 */
-	if (vm == NULL || vm->state == VM_READY)
+	if (vm == NULL || vm->state == VM_READY || vm->state == VM_CONNECTING)
 		return;
 	if (m->error == 0)
 		vm_set_state(core, vm, VM_CONNECTING, "socket connected");
@@ -143,8 +196,11 @@ core_event_vm_has(struct core *core, const struct msg_vm_has *m)
 	struct device *dev = core_device_find(core, &m->port);
 	struct attachment *att;
 
-	/* Ids are never used twice, also not across a restart. */
-	if (m->request > core->last_request)
+	/*
+	 * Ids are never used twice, also not across a restart; nor may one
+	 * use up all there are.
+	 */
+	if (m->request > core->last_request && m->request < REQUEST_MAX)
 		core->last_request = m->request;
 	if (vm == NULL || core_att_find(vm, m->request) != NULL)
 		return;
@@ -164,16 +220,7 @@ core_event_vm_dropped(struct core *core, const struct msg_vm_has *m)
 {
 	struct vm *vm = core_vm_find(core, m->vm);
 	struct attachment *att;
-	struct device *dev;
 
-	if (vm == NULL || (att = core_att_find(vm, m->request)) == NULL ||
-	    att->state == ATT_PENDING)
-		return;
-	dev = att->dev;
-	if (dev != NULL && att->state == ATT_ATTACHED)
-		dev->dropped = 1;
-	core_att_free(core, att);
-	if (dev != NULL)
-		core_device_reconcile(core, dev);
-	core_vm_reconcile(core, vm);
+	if (vm != NULL && (att = core_att_find(vm, m->request)) != NULL)
+		core_att_dropped(core, att);
 }

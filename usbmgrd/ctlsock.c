@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <errno.h>
 #include <grp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "log.h"
@@ -16,6 +17,7 @@
 #define BACKLOG 16
 
 static struct sockaddr_un ctlsock;
+static pid_t ctlsock_owner;
 
 /* Is somebody there?  Whoever does not accept now is still somebody. */
 static int
@@ -31,6 +33,21 @@ is_served(void)
 	    errno == EAGAIN;
 	close(fd);
 	return served;
+}
+
+/* A wrong path in the policy must not cost a file. */
+static int
+remove_stale(void)
+{
+	struct stat st;
+
+	if (lstat(ctlsock.sun_path, &st) == -1)
+		return errno == ENOENT ? 0 : -1;
+	if (!S_ISSOCK(st.st_mode)) {
+		errno = EEXIST;
+		return -1;
+	}
+	return unlink(ctlsock.sun_path);
 }
 
 static int
@@ -52,6 +69,15 @@ find_group(const char *group, gid_t *gid)
 	return 0;
 }
 
+/* A process that was forked off is not the one to tidy up. */
+static void
+ctlsock_remove(void)
+{
+	if (getpid() == ctlsock_owner && unlink(ctlsock.sun_path) == -1 &&
+	    errno != ENOENT)
+		log_warn("control socket %s", ctlsock.sun_path);
+}
+
 static int
 bind_private(int fd)
 {
@@ -61,6 +87,10 @@ bind_private(int fd)
 	/* Nobody may connect before owner and mode are right. */
 	rc = bind(fd, (struct sockaddr *)&ctlsock, sizeof(ctlsock));
 	umask(old);
+	if (rc == 0) {
+		ctlsock_owner = getpid();
+		atexit(ctlsock_remove);
+	}
 	return rc;
 }
 
@@ -78,24 +108,14 @@ ctlsock_listen(const char *path, const char *group)
 		log_warnx("another usbmgrd serves %s already", path);
 		return -1;
 	}
-	if (unlink(path) == -1 && errno != ENOENT) {
-		log_warn("control socket %s", path);
-		return -1;
-	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd == -1 || bind_private(fd) == -1 || chown(path, 0, gid) == -1 ||
-	    chmod(path, 0660) == -1 || listen(fd, BACKLOG) == -1) {
+	if (fd == -1 || remove_stale() == -1 || bind_private(fd) == -1 ||
+	    chown(path, 0, gid) == -1 || chmod(path, 0660) == -1 ||
+	    listen(fd, BACKLOG) == -1) {
 		log_warn("control socket %s", path);
 		if (fd != -1)
 			close(fd);
 		return -1;
 	}
 	return fd;
-}
-
-void
-ctlsock_remove(void)
-{
-	if (unlink(ctlsock.sun_path) == -1 && errno != ENOENT)
-		log_warn("control socket %s", ctlsock.sun_path);
 }

@@ -37,13 +37,10 @@ int logs_open(enum proc_id);
 /*
  * ctlsock_listen: make the control socket, mode 0660, of that group ("":
  * root's).  Refuses when somebody answers on it; replaces one that nobody
- * does.  Returns the listening descriptor, the caller's, or -1 after a
- * message.
+ * does.  exit(3) will remove it.  Returns the listening descriptor, the
+ * caller's, or -1 after a message.
  */
 int ctlsock_listen(const char *path, const char *group);
-
-/* ctlsock_remove: unlink what ctlsock_listen made. */
-void ctlsock_remove(void);
 
 /* usbfs_init: hold /dev open.  Ends the process when it cannot. */
 void usbfs_init(void);

@@ -34,10 +34,11 @@ static struct {
 	FILE *stream;
 	int line;
 	int errors;
-	int line_errors;         /* of the line being read */
+	int line_has_error;      /* the line being read */
 	char word[WORD_MAX_LEN]; /* last token, for messages */
 	int at_newline;          /* the token was the end of the line */
 	int ended;               /* so was the end of the file */
+	int has_events;
 	struct conf *conf;
 	struct conf_vm *vm;     /* last one, being read */
 	struct conf_rule *rule; /* last one, being read */
@@ -57,6 +58,7 @@ static void vm_begin(char *);
 static void vm_end(void);
 static void vm_set(char *, size_t, char *, const char *);
 static void set_path(char *, size_t, char *, const char *);
+static void set_events(enum events_source);
 
 typedef struct {
 	char *string;
@@ -74,6 +76,7 @@ typedef struct {
 grammar	: /* empty */
 	| grammar '\n'
 	| grammar statement '\n'
+	| grammar vm vm_options '\n' { vm_end(); }
 	| grammar error '\n' { yyerrok; }
 	;
 
@@ -82,10 +85,9 @@ statement: LOG DIRECTORY STRING {
 		    sizeof(file.conf->log_directory), $3, "log directory");
 	}
 	| control control_group
-	| EVENTS AUTO { file.conf->events = EVENTS_AUTO; }
-	| EVENTS UDEV { file.conf->events = EVENTS_UDEV; }
-	| EVENTS KERNEL { file.conf->events = EVENTS_KERNEL; }
-	| vm vm_options { vm_end(); }
+	| EVENTS AUTO { set_events(EVENTS_AUTO); }
+	| EVENTS UDEV { set_events(EVENTS_UDEV); }
+	| EVENTS KERNEL { set_events(EVENTS_KERNEL); }
 	| BLOCK { rule_begin(RULE_BLOCK); } matches
 	| PASS { rule_begin(RULE_PASS); } matches TO STRING { rule_vm($5); }
 	;
@@ -161,8 +163,9 @@ error_at(int line, const char *fmt, ...)
 	va_list ap;
 
 	/* One message a line: what follows the first is mostly its echo. */
-	if (file.line_errors++ > 0 && line == file.line)
+	if (file.line_has_error && line == file.line)
 		return;
+	file.line_has_error = 1;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
@@ -214,11 +217,17 @@ lex_char(void)
 	return c;
 }
 
+static int
+is_control(int c)
+{
+	return c < ' ' || c == 0x7f;
+}
+
 static void
 lex_add(size_t *len, int c)
 {
-	if (c == '\0')
-		error_at(file.line, "NUL in string");
+	if (is_control(c))
+		error_at(file.line, "control character 0x%02x in string", c);
 	else if (*len + 1 == sizeof(file.word))
 		error_at(file.line, "string longer than %zu bytes",
 		    sizeof(file.word) - 1);
@@ -255,7 +264,7 @@ lex_string(void)
 static int
 is_word(int c)
 {
-	return c != EOF && c > ' ' && c != 0x7f &&
+	return !is_control(c) && c != ' ' &&
 	    strchr("\"#{}=,\\", c) == NULL;
 }
 
@@ -278,7 +287,7 @@ lex_word(int c)
 static int
 lex_other(int c)
 {
-	if (c < ' ' || c == 0x7f) {
+	if (is_control(c)) {
 		error_at(file.line, "control character 0x%02x", c);
 		return 0x7f;
 	}
@@ -293,7 +302,7 @@ yylex(void)
 
 	if (file.at_newline) {
 		file.at_newline = 0;
-		file.line_errors = 0;
+		file.line_has_error = 0;
 		file.line++;
 	}
 	while ((c = lex_char()) == ' ' || c == '\t' || c == '\r')
@@ -458,6 +467,15 @@ set_path(char *to, size_t size, char *value, const char *what)
 }
 
 static void
+set_events(enum events_source source)
+{
+	if (file.has_events)
+		error_at(file.line, "second events");
+	file.has_events = 1;
+	file.conf->events = source;
+}
+
+static void
 resolve_refs(void)
 {
 	struct conf_vm *vm;
@@ -466,7 +484,7 @@ resolve_refs(void)
 	while ((ref = TAILQ_FIRST(&file.refs)) != NULL) {
 		TAILQ_REMOVE(&file.refs, ref, entry);
 		vm = vm_find(ref->name);
-		file.line_errors = 0;
+		file.line_has_error = 0;
 		if (vm == NULL)
 			error_at(ref->line,
 			    "unknown vm \"%s\": no line says vm \"%s\" "

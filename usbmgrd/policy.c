@@ -3,9 +3,17 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
+#include "classes.h"
 #include "policy.h"
+
+static const uint32_t text_bits[TEXT_MAX] = {
+	[TEXT_SERIAL] = RULE_HAS_SERIAL,
+	[TEXT_NAME] = RULE_HAS_NAME,
+	[TEXT_MANUFACTURER] = RULE_HAS_MANUFACTURER,
+};
 
 struct policy *
 policy_new(size_t vms, size_t rules)
@@ -25,11 +33,28 @@ policy_new(size_t vms, size_t rules)
 	return p;
 }
 
+static void
+free_texts(char *text[TEXT_MAX])
+{
+	unsigned int i;
+
+	for (i = 0; i < TEXT_MAX; i++) {
+		free(text[i]);
+		text[i] = NULL;
+	}
+}
+
 void
 policy_free(struct policy *p)
 {
+	size_t i;
+
 	if (p == NULL)
 		return;
+	for (i = 0; i < p->nrules; i++)
+		free_texts(p->rules[i].text);
+	free_texts(p->text);
+	ruleindex_free(&p->index);
 	free(p->vms);
 	free(p->rules);
 	free(p);
@@ -63,16 +88,37 @@ policy_add_vm(struct policy *p, const struct msg_vm *vm)
 }
 
 const char *
-policy_add_rule(struct policy *p, const struct msg_rule *r)
+policy_add_text(struct policy *p, const struct msg_rule_text *m)
+{
+	unsigned int i;
+
+	if (!msg_string_ok(m->text, sizeof(m->text)))
+		return "text without end";
+	for (i = 0; i < TEXT_MAX; i++)
+		if (text_bits[i] == m->what && p->text[i] == NULL)
+			return (p->text[i] = strdup(m->text)) == NULL
+				   ? "text for which there is no memory"
+				   : NULL;
+	return "text that is no text of a rule";
+}
+
+static const char *
+check_rule(const struct policy *p, const struct msg_rule *r)
 {
 	size_t i;
 
 	if (p->nrules == p->maxrules)
 		return "more rules than announced";
-	if (r->action > RULE_PASS || (r->has & ~(uint32_t)RULE_HAS_ALL) != 0)
+	if (r->action > RULE_PASS || (r->has & ~(uint32_t)RULE_HAS_ALL) != 0 ||
+	    (r->flags & ~(uint32_t)RULE_FLAGS_ALL) != 0)
 		return "rule with bad bits";
-	if ((r->has & RULE_HAS_PORT) && !usbport_valid(&r->port))
-		return "rule with a bad port";
+	if ((r->has & RULE_HAS_BELOW) && !usbport_valid(&r->below))
+		return "rule with a bad hub";
+	if ((r->has & RULE_HAS_CLASS) &&
+	    (r->class_parts == 0 || r->class_parts > 3))
+		return "rule with a bad class";
+	if (!msg_string_ok(r->controller, sizeof(r->controller)))
+		return "rule with a bad controller";
 	if (r->nvms > MSG_RULE_VMS_MAX ||
 	    (r->action == RULE_PASS) != (r->nvms > 0))
 		return "rule with a bad number of machines";
@@ -81,29 +127,187 @@ policy_add_rule(struct policy *p, const struct msg_rule *r)
 			return "rule for a machine that is not there";
 	if (!msg_string_ok(r->where, sizeof(r->where)))
 		return "rule without its line";
-	p->rules[p->nrules++] = *r;
 	return NULL;
 }
 
-static int
-matches(const struct msg_rule *r, const struct usbdev *d)
+/* Without a bus it names a port of a controller. */
+static const char *
+check_port(const struct msg_rule *r)
 {
-	if ((r->has & RULE_HAS_PORT) && usbport_cmp(&r->port, &d->port) != 0)
+	struct usbport port = r->port;
+
+	if ((r->has & RULE_HAS_PORT) == 0)
+		return NULL;
+	if (port.busnum == 0 && (r->has & RULE_HAS_CONTROLLER))
+		port.busnum = 1;
+	return usbport_valid(&port) ? NULL : "rule with a bad port";
+}
+
+static const char *
+check_texts(const struct policy *p, const struct msg_rule *r)
+{
+	unsigned int i;
+
+	for (i = 0; i < TEXT_MAX; i++)
+		if ((p->text[i] != NULL) != ((r->has & text_bits[i]) != 0))
+			return "rule whose texts are not what it says";
+	return NULL;
+}
+
+const char *
+policy_add_rule(struct policy *p, const struct msg_rule *msg)
+{
+	struct rule *r;
+	const char *wrong;
+
+	if ((wrong = check_rule(p, msg)) != NULL ||
+	    (wrong = check_port(msg)) != NULL ||
+	    (wrong = check_texts(p, msg)) != NULL)
+		return wrong;
+	r = &p->rules[p->nrules++];
+	r->msg = *msg;
+	memcpy(r->text, p->text, sizeof(r->text));
+	memset(p->text, 0, sizeof(p->text));
+	return NULL;
+}
+
+int
+policy_finish(struct policy *p)
+{
+	return ruleindex_build(&p->index, p->rules, p->nrules);
+}
+
+/* Matching */
+
+static int
+is_below(const struct usbport *hub, const struct usbport *port)
+{
+	return port->busnum == hub->busnum && port->depth > hub->depth &&
+	       memcmp(port->chain, hub->chain, hub->depth) == 0;
+}
+
+static int
+is_port(const struct msg_rule *r, const struct usbport *port)
+{
+	struct usbport at = *port;
+
+	if (r->port.busnum == 0)
+		at.busnum = 0;
+	return usbport_cmp(&r->port, &at) == 0;
+}
+
+static int
+matches_place(const struct msg_rule *r, const struct usbport *port,
+    int with_port, int with_below)
+{
+	if ((r->has & RULE_HAS_PORT) && (!with_port || !is_port(r, port)))
 		return 0;
-	if ((r->has & RULE_HAS_VENDOR) && r->vendor != d->vendor)
-		return 0;
-	if ((r->has & RULE_HAS_PRODUCT) && r->product != d->product)
+	if ((r->has & RULE_HAS_BELOW) &&
+	    (!with_below || !is_below(&r->below, port)))
 		return 0;
 	return 1;
 }
 
-const struct msg_rule *
+static int
+matches_class(const struct msg_rule *r, const struct usbdev *d)
+{
+	unsigned int i;
+
+	for (i = 0; i < d->ninterfaces; i++)
+		if (class_agree(&r->class, &d->interfaces[i], r->class_parts))
+			return 1;
+	return 0;
+}
+
+static int
+matches_text(const char *pattern, const char *s)
+{
+	return pattern == NULL || fnmatch(pattern, s, 0) == 0;
+}
+
+static int
+matches_identity(const struct rule *rule, const struct usbdev *d)
+{
+	const struct msg_rule *r = &rule->msg;
+
+	if ((r->has & RULE_HAS_VENDOR) && r->vendor != d->vendor)
+		return 0;
+	if ((r->has & RULE_HAS_PRODUCT) && r->product != d->product)
+		return 0;
+	if ((r->has & RULE_HAS_SPEED) && r->speed != d->speed)
+		return 0;
+	if ((r->has & RULE_HAS_CONTROLLER) &&
+	    strcmp(r->controller, d->controller) != 0)
+		return 0;
+	if ((r->has & RULE_HAS_CLASS) && !matches_class(r, d))
+		return 0;
+	return matches_text(rule->text[TEXT_SERIAL], d->serial) &&
+	       matches_text(rule->text[TEXT_NAME], d->name) &&
+	       matches_text(rule->text[TEXT_MANUFACTURER], d->manufacturer);
+}
+
+/* 1: as it stands; 2: through the companion port; 0: it does not. */
+static int
+matches(const struct policy *p, const struct rule *r, const struct usbdev *d)
+{
+	if (!matches_identity(r, d))
+		return 0;
+	if (matches_place(&r->msg, &d->port, 1, 1))
+		return 1;
+	if (d->peer.busnum != 0 &&
+	    matches_place(&r->msg, &d->peer,
+		r->msg.port.busnum == 0 ||
+		    !ruleindex_names_port(&p->index, &d->port),
+		!ruleindex_names_below(&p->index, &d->port)))
+		return 2;
+	return 0;
+}
+
+struct policy_match
 policy_decide(const struct policy *p, const struct usbdev *d)
 {
-	size_t i;
+	uint64_t keys[RULEINDEX_KEYS_MAX];
+	const struct ruleindex_entry *e;
+	size_t best = p->nrules, nkeys, n, i, k;
+	int best_quick = 0, best_how = 0, how;
 
-	for (i = p->nrules; i > 0; i--)
-		if (matches(&p->rules[i - 1], d))
-			return &p->rules[i - 1];
-	return NULL;
+	nkeys = ruleindex_keys(&p->index, d, keys);
+	for (k = 0; k < nkeys; k++) {
+		e = ruleindex_find(&p->index, keys[k], &n);
+		for (i = 0; i < n; i++) {
+			if (best_how != 0 &&
+			    !(best_quick ? e[i].quick && e[i].rule < best
+					 : e[i].quick || e[i].rule > best))
+				continue;
+			how = matches(p, &p->rules[e[i].rule], d);
+			if (how == 0)
+				continue;
+			best = e[i].rule;
+			best_quick = e[i].quick != 0;
+			best_how = how;
+		}
+	}
+	return (struct policy_match){
+		.rule = best_how == 0 ? NULL : &p->rules[best].msg,
+		.companion = best_how == 2
+	};
+}
+
+void
+policy_explain(const struct policy *p, const struct usbdev *d,
+    void (*cb)(const struct policy_match *, void *), void *arg)
+{
+	struct policy_match match;
+	size_t i;
+	int how;
+
+	for (i = 0; i < p->nrules; i++) {
+		if ((how = matches(p, &p->rules[i], d)) == 0)
+			continue;
+		match.rule = &p->rules[i].msg;
+		match.companion = how == 2;
+		cb(&match, arg);
+		if (p->rules[i].msg.flags & RULE_QUICK)
+			return;
+	}
 }

@@ -8,16 +8,31 @@
 
 #include <stddef.h>
 #include "msg.h"
+#include "ruleindex.h"
 
 /* The policy as the engine holds it: machines and rules in their order. */
+
+enum rule_text {
+	TEXT_SERIAL,
+	TEXT_NAME,
+	TEXT_MANUFACTURER,
+	TEXT_MAX
+};
+
+struct rule {
+	struct msg_rule msg;
+	char *text[TEXT_MAX]; /* NULL where msg.has has no such bit */
+};
 
 struct policy {
 	struct msg_vm *vms;
 	size_t nvms;
 	size_t maxvms;
-	struct msg_rule *rules;
+	struct rule *rules;
 	size_t nrules;
 	size_t maxrules;
+	char *text[TEXT_MAX]; /* of the next rule */
+	struct ruleindex index;
 };
 
 /*
@@ -28,18 +43,39 @@ struct policy *policy_new(size_t vms, size_t rules);
 void policy_free(struct policy *);
 
 /*
- * policy_add_vm, policy_add_rule: append a copy.  NULL, or what is wrong
- * with it: no room, a string without end, a number out of range, a machine
- * that is not there.
+ * policy_add_vm, policy_add_text, policy_add_rule: append a copy; the texts
+ * of a rule come before it.  NULL, or what is wrong: no room, a string
+ * without end, a number out of range, a machine that is not there.
  */
 const char *policy_add_vm(struct policy *, const struct msg_vm *);
+const char *policy_add_text(struct policy *, const struct msg_rule_text *);
 const char *policy_add_rule(struct policy *, const struct msg_rule *);
 
 /*
- * policy_decide: the rule that decides on the device, which is the last one
- * that matches, or NULL if none does.  Depends on nothing but its arguments.
+ * policy_finish: to be called once, when all was added, before the policy is
+ * asked.  0, or -1 when memory is short.
  */
-const struct msg_rule *policy_decide(
-    const struct policy *, const struct usbdev *);
+int policy_finish(struct policy *);
+
+/* How a rule came to match. */
+struct policy_match {
+	const struct msg_rule *rule;
+	int companion; /* through the other half of the device's port */
+};
+
+/*
+ * policy_decide: the rule that decides on the device: the first that matches
+ * and says "quick", else the last that matches; rule is NULL if none does.
+ * Depends on nothing but its arguments.  The time does not depend on rules
+ * for other ports and products.
+ */
+struct policy_match policy_decide(const struct policy *, const struct usbdev *);
+
+/*
+ * policy_explain: call cb for each rule that matches, in the order of the
+ * policy, up to the deciding one.  A walk over all rules: for people.
+ */
+void policy_explain(const struct policy *, const struct usbdev *,
+    void (*cb)(const struct policy_match *, void *arg), void *arg);
 
 #endif

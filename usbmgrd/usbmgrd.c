@@ -102,7 +102,6 @@ serve(const struct conf *conf, int control_fd, int debug, int verbose)
 		status = loop_run();
 	}
 	children_stop();
-	ctlsock_remove();
 	if (parent_stop)
 		status = 0;
 	log_info("ended%s; devices stay in their machines",
@@ -117,18 +116,15 @@ run(const struct conf *conf, int debug, int verbose)
 		SIGHUP, 0 };
 	int control_fd;
 
+	closefrom(STDERR_FILENO + 1);
 	check_users();
-	if ((control_fd = ctlsock_listen(conf->control, conf->control_group)) ==
-	    -1)
-		return 1;
-	if (logs_init(conf->log_directory) == -1) {
-		ctlsock_remove();
-		return 1;
-	}
-	open_own_log();
 	signal(SIGPIPE, SIG_IGN);
 	loop_init();
 	loop_signals(signals, parent_signal);
+	control_fd = ctlsock_listen(conf->control, conf->control_group);
+	if (control_fd == -1 || logs_init(conf->log_directory) == -1)
+		return 1;
+	open_own_log();
 	usbfs_init();
 	return serve(conf, control_fd, debug, verbose);
 }
@@ -171,6 +167,8 @@ main(int argc, char *argv[], char *envp[])
 	if (check) {
 		if (verbose)
 			conf_print(conf, stdout);
+		if (fflush(stdout) == EOF)
+			fatal("standard output");
 		fprintf(stderr, "configuration OK\n");
 		return 0;
 	}

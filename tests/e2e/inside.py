@@ -32,7 +32,7 @@ HANDOVER = ["add-fd", "device_add", "remove-fd", "device_del"]
 STDERR = "/run/usbmgrd.stderr"
 
 PROGRAMS = ["usbmgrd", "usbmgrd-monitor", "usbmgrd-qmpclient", "usbmgrctl"]
-SECONDS = 15        # the longest that anything is waited for
+SECONDS = 30        # the longest that anything is waited for
 
 MOUSE = {"vendor": "045e", "product": "0823", "manufacturer": "Microsoft",
          "name": "Classic IntelliMouse", "interfaces": ["03:01:02"]}
@@ -87,11 +87,14 @@ def open_files(pid):
     return found
 
 
-def usbfs_open(pid):
-    """(bus, devnum) of each USB device that a process has open."""
-    numbers = [status.st_rdev for status in open_files(pid).values()
+def usbfs_open(pid, unplugged=False):
+    """(bus, devnum) of each USB device that a process has open; of those
+    that are plugged, or of those that are gone.
+    """
+    numbers = [status.st_rdev for path, status in open_files(pid).items()
                if stat.S_ISCHR(status.st_mode)
-               and os.major(status.st_rdev) == USBFS_MAJOR]
+               and os.major(status.st_rdev) == USBFS_MAJOR
+               and path.endswith(" (deleted)") == unplugged]
     return {(os.minor(number) // 128 + 1, os.minor(number) % 128 + 1)
             for number in numbers}
 
@@ -181,7 +184,9 @@ class Machine:
         for suffix in ("look", "qmp"):
             argv += ["-qmp", "unix:%s,server=on,wait=off" % self.path(suffix)]
         argv += self.options or ["-m", "16", "-bios", FIRMWARE]
-        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+        with open(self.path("err"), "wb") as stderr:
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL,
+                                            stderr=stderr)
         wait("%s's sockets" % self.name,
              lambda: os.path.exists(self.path("qmp")) or self._died())
         self.look = qmp.Connection(self.path("look"))
@@ -189,19 +194,22 @@ class Machine:
 
     def _died(self):
         if self.process.poll() is not None:
-            raise Trouble("%s's QEMU exited with status %d"
-                          % (self.name, self.process.returncode))
+            raise Trouble("%s's QEMU exited with status %d: %s"
+                          % (self.name, self.process.returncode,
+                             read(self.path("err"))))
 
     def kill(self, signum=signal.SIGKILL):
         """By default as in a crash: QEMU gets no chance to clean up."""
         if self.process:
-            self.look.close()
+            if self.look:
+                self.look.close()
+                self.look = None
             self.process.send_signal(signum)
             self.process.wait(SECONDS)
             self.process = None
 
-    def holds(self):
-        return usbfs_open(self.process.pid)
+    def holds(self, unplugged=False):
+        return usbfs_open(self.process.pid, unplugged)
 
     def devices(self):
         """QEMU's ids of the host devices that are in the machine."""
@@ -313,6 +321,18 @@ class Usbmgrd:
         """The records of one process's audit log."""
         lines = (read("%s/%s.log" % (LOGS, name)) or "").splitlines()
         return [json.loads(line) for line in lines]
+
+    def trail(self, request):
+        """What the logs have of one request: of which process, what when.
+
+        The monitor knows only the number of the kernel's uevent; the
+        engine's log ties that to the request.
+        """
+        found = [record for name in LOG_NAMES for record in self.log(name)
+                 if record.get("request") == request]
+        uevents = {record["uevent"] for record in found if "uevent" in record}
+        return found + [record for record in self.log("monitor")
+                        if record.get("uevent") in uevents]
 
     def evidence(self):
         """(title, text) of what explains a failure."""

@@ -520,6 +520,7 @@ deadlines(void **state)
 	rig_state(r, n - 1, VM_CONNECTING, NULL);
 	rig_state(r, n - 1, VM_READY, NULL);
 	rig_detach(r, 500, n - 1, OURS);
+	usleep(300000); /* its own deadline is to be the later one */
 	rig_attach(r, 501, n - 1, 9); /* whose device never comes */
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	send_device(r, 502, 9, fds[1]); /* that nobody attaches */

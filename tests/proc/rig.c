@@ -81,6 +81,17 @@ rig_link(struct rig *r, enum rig_link link, int fd)
 }
 
 void
+rig_bare(struct rig *r)
+{
+	memset(r, 0, sizeof(*r));
+	r->fd[RIG_PARENT] = r->fd[RIG_ENGINE] = -1;
+	strlcpy(r->dir, "/tmp/usbmgrd-test.XXXXXX", sizeof(r->dir));
+	assert_non_null(mkdtemp(r->dir));
+	assert_int_equal(chmod(r->dir, 0755), 0);
+	snprintf(r->log, sizeof(r->log), "%s/qmpclient.log", r->dir);
+}
+
+void
 rig_start(struct rig *r)
 {
 	struct msg_peer peer = { PROC_ENGINE };
@@ -88,12 +99,7 @@ rig_start(struct rig *r)
 	struct msg_none none = { 0 };
 	int parent[2], engine[2], fd;
 
-	memset(r, 0, sizeof(*r));
-	r->fd[RIG_PARENT] = r->fd[RIG_ENGINE] = -1;
-	strlcpy(r->dir, "/tmp/usbmgrd-test.XXXXXX", sizeof(r->dir));
-	assert_non_null(mkdtemp(r->dir));
-	assert_int_equal(chmod(r->dir, 0755), 0);
-	snprintf(r->log, sizeof(r->log), "%s/qmpclient.log", r->dir);
+	rig_bare(r);
 	assert_int_equal(
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, parent), 0);
 	assert_int_equal(
@@ -354,13 +360,18 @@ int
 rig_dial(struct rig *r, const char *name)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	uint64_t end = rig_now() + RIG_SOON_MS;
 	int fd;
 
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/%s", r->dir, name);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_true(fd >= 0);
-	assert_int_equal(
-	    connect(fd, (const struct sockaddr *)&sun, sizeof(sun)), 0);
+	/* The file is there a moment before it listens. */
+	while (connect(fd, (const struct sockaddr *)&sun, sizeof(sun)) == -1) {
+		assert_int_equal(errno, ECONNREFUSED);
+		assert_true(rig_now() < end);
+		usleep(2000);
+	}
 	return fd;
 }
 

@@ -53,8 +53,12 @@ struct rig {
 	char log[96];
 };
 
-/* rig_start: the process is started, confined and ready. */
+/*
+ * rig_start: the process is started, confined and ready.  rig_bare: without
+ * a process, only for machines.
+ */
 void rig_start(struct rig *);
+void rig_bare(struct rig *);
 void rig_stop(struct rig *);
 
 /* rig_exit: close our ends if close_links; its exit status, or -signal. */

@@ -1,0 +1,164 @@
+#!/usr/bin/python3
+# Copyright (c) 2026 The usbmgrd authors
+# SPDX-License-Identifier: ISC
+"""Children that do not start, that die, and that break the protocol (evil.c).
+
+Whatever they do, usbmgrd ends with status 1 and says in one line on stderr
+who did what; neither a process nor the control socket is left.
+"""
+
+import os
+import re
+import signal
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+
+from service import (BUILD, CHILDREN, Service, equal, run,    # noqa: E402
+                     test, wait_for)
+
+PROGRAMS = {"monitor": "usbmgrd-monitor", "qmpclient": "usbmgrd-qmpclient"}
+POLICY = 'vm "a" qmp "DIR/a.qmp"\npass all to "a"\n'
+
+# What evil.c does, and what the one who suffers from it says.
+TO_PARENT = {
+    "parent-garbage": "Numerical result out of range",
+    "parent-unknown": "message 4711: no such message",
+    "parent-direction": "MSG_START: not a message of this sender",
+    "parent-size": "MSG_READY: wrong size",
+    "parent-descriptor": "MSG_READY: with a descriptor",
+    "parent-ready-twice": "ready twice",
+    "parent-not-mine": "MSG_OPEN_DEVICE: not a message of this sender",
+}
+TO_ENGINE = {
+    "sibling-garbage": "broke the protocol: Numerical result out of range",
+    "sibling-direction":
+        "broke the protocol: MSG_ATTACH: not a message of this sender",
+}
+MONITOR_TO_ENGINE = {
+    "monitor-not-mine":
+        "broke the protocol: MSG_RESULT: not a message of this sender",
+    "monitor-size": "broke the protocol: MSG_DEVICE: wrong size",
+    "monitor-descriptor": "broke the protocol: MSG_DEVICE: with a descriptor",
+    "monitor-port": "sent a device whose port is wrong",
+    "monitor-string": "sent a device whose serial is wrong",
+    "monitor-devnum": "sent a device whose devnum is wrong",
+    "monitor-gone": "sent a device whose port is wrong",
+    "monitor-scan-twice": "broke the protocol: second MSG_SCAN_DONE",
+}
+QMPCLIENT_TO_ENGINE = {
+    "qmp-result": "answered what it was not asked",
+    "qmp-state": "sent a machine's state that is wrong",
+    "qmp-string": "sent a machine's state that is wrong",
+    "qmp-has": "sent a machine's device that is wrong",
+}
+
+
+def evil(child, fault):
+    service = Service(POLICY)
+    service.replace_program(PROGRAMS[child], BUILD + "/evil")
+    with open(service.programs + "/fault", "w") as out:
+        out.write(fault)
+    return service
+
+
+def fails(service, *patterns, seconds=5):
+    """It ends, and about its children it says just this on stderr."""
+    equal(service.end(seconds), 1)
+    lines = [line for line in service.stderr().splitlines()
+             if re.search("broke|ended with|killed|sent|answered|not ready|"
+                          "cannot run", line)]
+    equal(len(lines), len(patterns))
+    for line, pattern in zip(lines, patterns):
+        if not re.fullmatch("usbmgrd: " + pattern, line):
+            raise AssertionError("got %r, want %r" % (line, pattern))
+
+
+def add(child, fault, *patterns):
+    @test("%s: %s" % (child, fault))
+    def commit():
+        fails(evil(child, fault).launch(), *patterns)
+
+
+for child in PROGRAMS:
+    add(child, "die", r"%s \(pid \d+\) ended with status 7 before it was ready"
+        % child)
+    add(child, "filter", r"%s \(pid \d+\) was killed by its system call filter"
+        % child)
+    add(child, "close", r"%s \(pid \d+\) was killed by signal 9 \(Killed\)"
+        % child)
+    for fault, what in TO_PARENT.items():
+        add(child, fault, "%s broke the protocol: %s" % (child, what))
+    own = MONITOR_TO_ENGINE if child == "monitor" else QMPCLIENT_TO_ENGINE
+    for fault, what in {**TO_ENGINE, **own}.items():
+        add(child, fault, "engine: %s %s" % (child, re.escape(what)),
+            r"engine \(pid \d+\) ended with status 1( before it was ready)?")
+add("qmpclient", "qmp-lost", "qmpclient broke the protocol: lost a "
+    "connection that there was not")
+
+
+@test("a monitor that keeps to the rules is believed")
+def good():
+    service = evil("monitor", "monitor-good").launch()
+    wait_for("start", service.has_started)
+    wait_for("the device", lambda: "3:9" in service.ctl("show", "devices")
+             .stdout)
+    equal(service.stop(), 0)
+
+
+@test("a program is missing")
+def missing():
+    service = Service()
+    service.replace_program("usbmgrd-monitor", None)
+    path = re.escape(service.programs)
+    fails(service.launch(),
+          "cannot run %s/usbmgrd-monitor: No such file or directory" % path,
+          r"monitor \(pid \d+\) ended with status 127 before it was ready")
+
+
+@test("a child is killed while it works")
+def killed():
+    for child in CHILDREN:
+        for signo, how in ((signal.SIGKILL, r"signal 9 \(Killed\)"),
+                           (signal.SIGSEGV,
+                            r"signal 11 \(Segmentation fault\)"),
+                           (signal.SIGSYS, "its system call filter")):
+            service = Service(POLICY).start()
+            os.kill(service.pids[child], signo)
+            fails(service, r"%s \(pid %d\) was killed by %s"
+                  % (child, service.pids[child], how))
+
+
+@test("a child that does not end is killed")
+def stopped():
+    service = Service(POLICY).start()
+    os.kill(service.pids["engine"], signal.SIGSTOP)
+    service.process.terminate()
+    equal(service.end(10), 0)
+    equal([line["message"] for line in service.log("usbmgrd")
+           if line["event"] == "log"][1:],
+          ["engine (pid %d) does not end: killed" % service.pids["engine"],
+           "engine (pid %d) was killed by signal 9 (Killed)"
+           % service.pids["engine"],
+           "ended; devices stay in their machines"])
+
+
+@test("a child that hangs in the start ends it after 10 seconds")
+def hangs():
+    since = time.monotonic()
+    services = {child: evil(child, "hang").launch() for child in PROGRAMS}
+    time.sleep(9)
+    for service in services.values():
+        equal(service.process.poll(), None)
+    for child, service in services.items():
+        fails(service, r"%s \(pid \d+\) was not ready in 10 seconds" % child,
+              r"%s \(pid \d+\) does not end: killed" % child,
+              r"%s \(pid \d+\) was killed by signal 9 \(Killed\)" % child,
+              seconds=10)
+    # It is killed 5 seconds after its channel was closed.
+    equal(int(time.monotonic() - since), 15)
+
+
+run()

@@ -1,0 +1,782 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+/* Machines that come and go, what they answer, what they have already. */
+
+#include "core_bed.h"
+
+#define MOUSE "046d:c077"
+#define KEYBOARD "045e:0823"
+
+static const struct {
+	enum result result;
+	const char *text;
+	uint64_t delay; /* ms to the first retry; 0: none */
+	unsigned int tries;
+} classes[] = {
+	{ RESULT_GONE, "device gone", 1000, 3 },
+	{ RESULT_CHANGED, "not the device that was judged", 0, 0 },
+	{ RESULT_PERMISSION, "permission denied", 5000, 3 },
+	{ RESULT_BUS_FULL, "no free guest port", 0, 0 },
+	{ RESULT_PORT_TAKEN, "guest port taken", 500, 5 },
+	{ RESULT_SPEED, "speed mismatch", 0, 0 },
+	{ RESULT_DUPLICATE, "duplicate id", 100, 5 },
+	{ RESULT_NO_CONTROLLER, "no USB controller", 0, 0 },
+	{ RESULT_MIGRATING, "machine is migrating", 2000, 100 },
+	{ RESULT_VM_LOST, "connection to the machine lost", 0, 0 },
+	{ RESULT_OTHER, "refused by QEMU", 2000, 5 },
+};
+#define NCLASSES (sizeof(classes) / sizeof(classes[0]))
+#define DELAY_MAX 60000
+
+/* One device in machine a, which is up. */
+static void
+attached(const char *port, unsigned int devnum)
+{
+	policy("a b", "pass 046d:c077 a");
+	vm_up("a");
+	scanned();
+	plug(port, devnum, MOUSE);
+	answer(port, RESULT_OK);
+}
+
+/* Order. */
+
+static void
+device_waits_for_its_machine(void **state)
+{
+	(void)state;
+	policy("a", "pass 3:9 a");
+	plug("3:9", 5, MOUSE);
+	did("hold 3:9/5: machine \"a\" is down\n");
+	vm_socket("a", ENOENT);
+	did("");
+	vm_socket("a", 0);
+	did("hold 3:9/5: machine \"a\" is connecting\n");
+	vm_up("a");
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	is("3:9", "attached a: t:1");
+	/* What the parent says of the past is late. */
+	vm_socket("a", ENOENT);
+	vm_socket("a", 0);
+	did("");
+	is("3:9", "attached a: t:1");
+}
+
+/* Device, machine, policy and the end of the scan, in every order. */
+static void
+every_order_ends_the_same(void **state)
+{
+	static const char *const orders[] = { "dmps", "dmsp", "dpms", "dpsm",
+		"dsmp", "dspm", "pdms", "pdsm", "pmds", "pmsd", "psdm", "psmd",
+		"sdmp", "sdpm", "spdm", "spmd" };
+	size_t i;
+	const char *s;
+
+	for (i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+		bed_teardown(state);
+		bed_setup(state);
+		for (s = orders[i]; *s != '\0'; s++)
+			if (*s == 'd')
+				plug("3:9", 5, MOUSE);
+			else if (*s == 'm' && strchr(s, 'p') != NULL)
+				vm_socket("a", 0); /* of no policy's */
+			else if (*s == 'm')
+				vm_up("a");
+			else if (*s == 'p')
+				policy("a", "block", "pass 3:9 a");
+			else
+				scanned();
+		if (strchr(orders[i], 'm') < strchr(orders[i], 'p'))
+			vm_up("a");
+		answer("3:9", RESULT_OK);
+		did("");
+		is("3:9", "attached a: t:2");
+	}
+}
+
+static void
+machine_lost_and_back(void **state)
+{
+	(void)state;
+	attached("3:9", 5);
+	vm_down("a");
+	did("hold 3:9/5: machine \"a\" is down\n");
+	is("3:9", "held: machine \"a\" is down");
+	vm_socket("a", ENOENT);
+	did("");
+	vm_socket("a", 0);
+	vm_up("a");
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	is("3:9", "attached a: t:1");
+}
+
+static void
+machine_lost_while_attaching(void **state)
+{
+	(void)state;
+	policy("a", "pass 3:9 a");
+	vm_up("a");
+	plug("3:9", 5, MOUSE);
+	answer("3:9", RESULT_VM_LOST);
+	did("hold 3:9/5: connection to the machine lost: why\n");
+	vm_down("a");
+	did("hold 3:9/5: machine \"a\" is down\n");
+	vm_up("a");
+	did("attach a 3:9/5: t:1\n");
+	/* Also when the state is told before the result. */
+	vm_down("a");
+	did("hold 3:9/5: machine \"a\" is down\n");
+	result_is(1, bed.last_request, RESULT_VM_LOST);
+	did("");
+	vm_up("a");
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	is("3:9", "attached a: t:1");
+}
+
+static void
+machine_lost_while_detaching(void **state)
+{
+	(void)state;
+	attached("3:9", 5);
+	policy("a b", "pass 3:9 b");
+	vm_up("b");
+	did("");
+	is("3:9", "detaching a: t:1");
+	vm_down("a");
+	did("attach b 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	vm_up("a");
+	did("");
+}
+
+static void
+unplugged_while_the_machine_is_down(void **state)
+{
+	(void)state;
+	attached("3:9", 5);
+	vm_down("a");
+	unplug("3:9", 5);
+	did("");
+	plug("3:9", 6, KEYBOARD);
+	did("hold 3:9/6: no rule matches\n");
+	/* It is a QEMU that kept running, with the first device. */
+	vm_has("a", "3:9", 5, 1);
+	did("");
+	vm_up("a");
+	did("detach a 3:9/5: device removed\n");
+	answer("3:9", RESULT_OK);
+	did("");
+	is("3:9", "unassigned: no rule matches");
+}
+
+/* Lists. */
+
+static void
+first_that_is_up_gets_it(void **state)
+{
+	(void)state;
+	policy("a b", "pass 3:9 a b");
+	scanned();
+	plug("3:9", 5, MOUSE);
+	did("hold 3:9/5: machine \"a\" is down\n");
+	vm_up("b");
+	did("attach b 3:9/5: t:1\n");
+	vm_up("a");
+	did("");
+	answer("3:9", RESULT_OK);
+	did("");
+	is("3:9", "attached b: t:1");
+	vm_down("b");
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	vm_up("b");
+	did("");
+	is("3:9", "attached a: t:1");
+	plug("3:9", 6, MOUSE);
+	answer("3:9", RESULT_OK);
+	answer("3:9", RESULT_OK);
+	is("3:9", "attached a: t:1");
+}
+
+/* A failure in a machine is no reason to stay out of another one. */
+static void
+failure_does_not_keep_it_from_the_next(void **state)
+{
+	(void)state;
+	policy("a b", "pass 3:9 a b");
+	vm_up("a");
+	vm_up("b");
+	plug("3:9", 5, MOUSE);
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_SPEED);
+	did("hold 3:9/5: speed mismatch: why\n");
+	vm_down("a");
+	did("attach b 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+
+	plug("3:9", 6, MOUSE);
+	vm_up("a");
+	scanned();
+	answer_all(RESULT_OK);
+	vm_down("b");
+	did("attach a 3:9/6: t:1\n");
+	vm_up("b");
+	answer("3:9", RESULT_VM_LOST);
+	vm_down("a");
+	did("attach b 3:9/6: t:1\n");
+	answer("3:9", RESULT_OK);
+	is("3:9", "attached b: t:1");
+}
+
+/* Adoption. */
+
+static void
+adopts_a_device_known_before(void **state)
+{
+	(void)state;
+	policy("a", "pass 3:9 a", "pass 3:8 a");
+	plug("3:9", 5, MOUSE);
+	plug("3:8", 6, MOUSE);
+	scanned();
+	vm_is("a", VM_CONNECTING);
+	vm_has("a", "3:9", 5, 41);
+	did("");
+	vm_up("a");
+	did("attach a 3:8/6: t:2\n");
+	assert_int_equal(bed.last_request, 42);
+	is("3:9", "attached a: t:1");
+	assert_int_equal(look("3:9").device.request, 41);
+	assert_int_equal(look("3:9").device.guest_port, 2);
+	unplug("3:9", 5);
+	did("detach a 3:9/5: device removed\n");
+}
+
+static void
+adopts_a_device_known_after(void **state)
+{
+	(void)state;
+	policy("a", "pass 3:9 a");
+	vm_is("a", VM_CONNECTING);
+	vm_has("a", "3:9", 5, 41);
+	did("");
+	vm_up("a");
+	did("");
+	plug("3:9", 5, MOUSE);
+	did("");
+	is("3:9", "attached a: t:1");
+	scanned();
+	did("");
+	assert_int_equal(look("3:9").device.request, 41);
+}
+
+static void
+takes_nothing_out_before_all_is_known(void **state)
+{
+	(void)state;
+	policy("a", "pass 3:9 a");
+	vm_is("a", VM_CONNECTING);
+	vm_has("a", "3:9", 5, 41);
+	vm_has("a", "3:8", 6, 40);
+	vm_up("a");
+	did("");
+	passes(100000);
+	did("");
+	plug("3:9", 7, MOUSE);
+	did("attach a 3:9/7: t:1\n");
+	assert_int_equal(bed.last_request, 42);
+	scanned();
+	did("detach a 3:8/6: device removed\n"
+	    "detach a 3:9/5: device removed\n");
+}
+
+static void
+adopted_device_of_another_machine_moves(void **state)
+{
+	(void)state;
+	policy("a b", "pass 3:9 b");
+	vm_up("b");
+	vm_is("a", VM_CONNECTING);
+	vm_has("a", "3:9", 5, 7);
+	plug("3:9", 5, MOUSE);
+	did("detach a 3:9/5: t:1\n");
+	vm_up("a");
+	did("");
+	answer("3:9", RESULT_OK);
+	did("attach b 3:9/5: t:1\n");
+}
+
+static void
+adopted_device_that_no_rule_passes_leaves(void **state)
+{
+	(void)state;
+	policy("a", "block");
+	plug("3:9", 5, MOUSE);
+	vm_is("a", VM_CONNECTING);
+	vm_has("a", "3:9", 5, 7);
+	vm_up("a");
+	did("detach a 3:9/5: blocked by t:1\n");
+	answer("3:9", RESULT_OK);
+	did("hold 3:9/5: blocked by t:1\n");
+}
+
+/* A machine says that it has what another one was given meanwhile. */
+static void
+two_machines_have_it(void **state)
+{
+	(void)state;
+	policy("a b", "pass 3:9 a b");
+	vm_up("a");
+	scanned();
+	plug("3:9", 5, MOUSE);
+	answer("3:9", RESULT_OK);
+	vm_up("b");
+	vm_down("a");
+	did("attach b 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	vm_is("a", VM_CONNECTING);
+	vm_has("a", "3:9", 5, 1);
+	vm_up("a");
+	did("detach a 3:9/5: device removed\n");
+	is("3:9", "attached b: t:1");
+	/* It is not given to a before that is answered. */
+	vm_down("b");
+	did("");
+	answer("3:9", RESULT_OK);
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	is("3:9", "attached a: t:1");
+}
+
+/* What the parent says late is no reason to forget what the machine has. */
+static void
+socket_told_late_forgets_nothing(void **state)
+{
+	(void)state;
+	policy("a", "pass 3:9 a");
+	plug("3:9", 5, MOUSE);
+	scanned();
+	vm_is("a", VM_CONNECTING);
+	vm_has("a", "3:9", 5, 7);
+	vm_socket("a", ENOENT);
+	vm_socket("a", 0);
+	vm_up("a");
+	is("3:9", "attached a: t:1");
+}
+
+/* Somebody else. */
+
+static void
+dropped_device_stays_out(void **state)
+{
+	(void)state;
+	attached("3:9", 5);
+	vm_dropped("a", "3:9", 5, 1);
+	did("hold 3:9/5: taken out of its machine by somebody else\n");
+	is("3:9", "held: taken out of its machine by somebody else");
+	plug("3:9", 5, MOUSE);
+	did("");
+	vm_down("a");
+	vm_up("a");
+	did("");
+	policy("a b", "pass 3:9 a");
+	did("");
+	plug("3:9", 6, MOUSE);
+	did("attach a 3:9/6: t:1\n");
+	/* A machine that was not asked has nothing to drop. */
+	vm_dropped("a", "3:9", 6, 99);
+	vm_dropped("b", "3:9", 6, 2);
+	vm_dropped("c", "3:9", 6, 2);
+	did("");
+	is("3:9", "attaching a: t:1");
+}
+
+/* The detach that crossed it on the way is answered all the same. */
+static void
+dropped_while_detaching(void **state)
+{
+	(void)state;
+	attached("3:9", 5);
+	unplug("3:9", 5);
+	did("detach a 3:9/5: device removed\n");
+	vm_dropped("a", "3:9", 5, 1);
+	did("");
+	answer("3:9", RESULT_OK);
+	did("");
+
+	plug("3:9", 6, MOUSE);
+	answer("3:9", RESULT_OK);
+	policy("a b", "pass 3:9 b");
+	vm_up("b");
+	vm_dropped("a", "3:9", 6, 2);
+	answer("3:9", RESULT_OK);
+	did("attach b 3:9/6: t:1\n");
+}
+
+static void
+dropped_device_without_a_place(void **state)
+{
+	(void)state;
+	policy("a", "pass 3:9 a");
+	vm_is("a", VM_CONNECTING);
+	vm_has("a", "3:9", 5, 41);
+	vm_up("a");
+	vm_dropped("a", "3:9", 5, 41);
+	did("");
+	plug("3:9", 5, MOUSE);
+	did("attach a 3:9/5: t:1\n");
+}
+
+/* Failures. */
+
+/* After how long an attach that failed is tried again, and how often. */
+static void
+failed_attach_is_tried_again(void **state)
+{
+	char hold[128], failed[128];
+	uint64_t delay;
+	unsigned int i;
+	size_t c;
+
+	for (c = 0; c < NCLASSES; c++) {
+		bed_teardown(state);
+		bed_setup(state);
+		policy("a", "pass 3:9 a");
+		vm_up("a");
+		plug("3:9", 5, MOUSE);
+		snprintf(hold, sizeof(hold), "hold 3:9/5: %s: why\n",
+		    classes[c].text);
+		snprintf(
+		    failed, sizeof(failed), "failed: %s: why", classes[c].text);
+		delay = classes[c].delay;
+		for (i = 0; i < classes[c].tries; i++) {
+			answer("3:9", classes[c].result);
+			did(hold);
+			assert_int_equal(core_next(bed.core), bed.now + delay);
+			passes(delay - 1);
+			did("");
+			passes(1);
+			did("attach a 3:9/5: t:1\n");
+			if ((delay *= 2) > DELAY_MAX)
+				delay = DELAY_MAX;
+		}
+		answer("3:9", classes[c].result);
+		did(hold);
+		assert_int_equal(core_next(bed.core), 0);
+		passes(1000000);
+		did("");
+		is("3:9", failed);
+		vm_down("a");
+		vm_up("a");
+		did("attach a 3:9/5: t:1\n");
+	}
+}
+
+static void
+success_forgets_failures(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	policy("a", "pass 3:9 a");
+	vm_up("a");
+	plug("3:9", 5, MOUSE);
+	for (i = 0; i < 3; i++) {
+		answer("3:9", RESULT_OTHER);
+		passes(core_next(bed.core) - bed.now);
+	}
+	answer("3:9", RESULT_OK);
+	assert_int_equal(core_next(bed.core), 0);
+	policy("a", "block");
+	answer("3:9", RESULT_OK);
+	policy("a", "pass 3:9 a");
+	answer("3:9", RESULT_OTHER);
+	assert_int_equal(core_next(bed.core), bed.now + 2000);
+}
+
+/* Where the device belongs was decided anew: tried again at once. */
+static void
+new_decision_forgets_failures(void **state)
+{
+	(void)state;
+	policy("a", "pass 3:9 a");
+	vm_up("a");
+	plug("3:9", 5, MOUSE);
+	answer("3:9", RESULT_OTHER);
+	policy("a", "pass 3:9 a");
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_SPEED);
+	plug("3:9", 5, MOUSE);
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OTHER);
+	plug("3:9", 6, MOUSE);
+	did("attach a 3:9/6: t:1\n");
+	answer("3:9", RESULT_OTHER);
+	unplug("3:9", 6);
+	assert_int_equal(core_next(bed.core), 0);
+}
+
+static void
+retry_of_a_device_that_may_not_go(void **state)
+{
+	(void)state;
+	policy("a", "pass 3:9 a");
+	vm_up("a");
+	plug("3:9", 5, MOUSE);
+	answer("3:9", RESULT_OTHER);
+	vm_down("a");
+	did("hold 3:9/5: machine \"a\" is down\n");
+	passes(2000);
+	did("");
+	assert_int_equal(core_next(bed.core), 0);
+	vm_up("a");
+	did("attach a 3:9/5: t:1\n");
+}
+
+static void
+several_are_due_at_once(void **state)
+{
+	(void)state;
+	policy("a", "pass 046d:c077 a");
+	vm_up("a");
+	plug("3:9", 5, MOUSE);
+	plug("3:8", 6, MOUSE);
+	plug("3:7", 7, MOUSE);
+	answer("3:9", RESULT_GONE);
+	answer("3:8", RESULT_OTHER);
+	answer("3:7", RESULT_PORT_TAKEN);
+	assert_int_equal(core_next(bed.core), bed.now + 500);
+	passes(2000);
+	did("attach a 3:7/7: t:1\n"
+	    "attach a 3:8/6: t:1\n"
+	    "attach a 3:9/5: t:1\n");
+	assert_int_equal(core_next(bed.core), 0);
+}
+
+static void
+full_bus_waits_for_a_port(void **state)
+{
+	(void)state;
+	policy("a b", "pass 046d:c077 a", "pass 045e:0823 b");
+	vm_up("a");
+	vm_up("b");
+	scanned();
+	plug("3:1", 2, MOUSE);
+	answer("3:1", RESULT_OK);
+	plug("3:2", 3, MOUSE);
+	answer("3:2", RESULT_BUS_FULL);
+	did("hold 3:2/3: no free guest port: why\n");
+	plug("3:3", 4, KEYBOARD);
+	answer("3:3", RESULT_OK);
+	unplug("3:3", 4);
+	answer("3:3", RESULT_OK);
+	did("");
+	unplug("3:1", 2);
+	did("detach a 3:1/2: device removed\n");
+	answer("3:1", RESULT_OK);
+	did("attach a 3:2/3: t:1\n");
+	answer("3:2", RESULT_OK);
+	/* Whoever frees it. */
+	plug("3:4", 5, MOUSE);
+	answer("3:4", RESULT_BUS_FULL);
+	vm_dropped("a", "3:2", 3, look("3:2").device.request);
+	did("attach a 3:4/5: t:1\n"
+	    "hold 3:2/3: taken out of its machine by somebody else\n");
+}
+
+static void
+failed_detach_is_tried_again(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	attached("3:9", 5);
+	policy("a b", "pass 3:9 b");
+	vm_up("b");
+	for (i = 0; i < 5; i++) {
+		answer("3:9", RESULT_OTHER);
+		did("");
+		is("3:9", "attached a: t:1");
+		assert_int_equal(core_next(bed.core), bed.now + (2000ULL << i));
+		passes((2000ULL << i) - 1);
+		did("");
+		passes(1);
+		did("detach a 3:9/5: t:1\n");
+	}
+	answer("3:9", RESULT_OTHER);
+	assert_int_equal(core_next(bed.core), 0);
+	passes(1000000);
+	did("");
+	/* It was decided anew, or it is unplugged: tried anew. */
+	plug("3:9", 5, MOUSE);
+	did("detach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_SPEED);
+	did("");
+	unplug("3:9", 5);
+	did("detach a 3:9/5: device removed\n");
+	answer("3:9", RESULT_OTHER);
+	passes(2000);
+	did("detach a 3:9/5: device removed\n");
+	answer("3:9", RESULT_OK);
+	did("");
+	assert_int_equal(core_next(bed.core), 0);
+}
+
+static void
+failed_detach_that_is_wanted_no_more(void **state)
+{
+	(void)state;
+	attached("3:9", 5);
+	policy("a b", "block");
+	answer("3:9", RESULT_MIGRATING);
+	policy("a b", "pass 3:9 a");
+	did("");
+	passes(100000);
+	did("");
+	is("3:9", "attached a: t:1");
+}
+
+/* Results that nobody waits for. */
+
+static int
+is_answer(const char *vm, uint32_t request, uint32_t result, char last)
+{
+	struct msg_result m = {
+		.vm = vm_number(vm), .request = request, .result = result
+	};
+
+	memset(m.text, last, sizeof(m.text));
+	return core_check_result(bed.core, &m);
+}
+
+static void
+results_are_checked(void **state)
+{
+	(void)state;
+	policy("a b", "pass 3:9 a");
+	vm_up("a");
+	plug("3:9", 5, MOUSE);
+	assert_int_equal(is_answer("a", 1, RESULT_OK, '\0'), 1);
+	assert_int_equal(is_answer("a", 1, RESULT_OTHER, '\0'), 1);
+	assert_int_equal(is_answer("a", 1, RESULT_MAX, '\0'), 0);
+	assert_int_equal(is_answer("a", 1, RESULT_OK, 'x'), 0);
+	assert_int_equal(is_answer("a", 2, RESULT_OK, '\0'), 0);
+	assert_int_equal(is_answer("a", 0, RESULT_OK, '\0'), 0);
+	assert_int_equal(is_answer("b", 1, RESULT_OK, '\0'), 0);
+	assert_int_equal(is_answer("c", 1, RESULT_OK, '\0'), 0);
+	/* It crossed the word that the machine is lost, or left. */
+	assert_int_equal(is_answer("c", 1, RESULT_VM_LOST, '\0'), 1);
+	assert_int_equal(is_answer("a", 2, RESULT_VM_LOST, '\0'), 1);
+	answer("3:9", RESULT_OK);
+	/* Nothing is asked any more. */
+	assert_int_equal(is_answer("a", 1, RESULT_OK, '\0'), 0);
+	assert_int_equal(is_answer("a", 1, RESULT_OTHER, '\0'), 0);
+}
+
+static void
+surplus_results_change_nothing(void **state)
+{
+	struct msg_result m = { .vm = 1, .request = 1, .result = RESULT_OTHER };
+	struct core_event ev = { .type = EV_RESULT, .u.result = &m };
+
+	(void)state;
+	attached("3:9", 5);
+	happens(&ev);
+	did("");
+	m.request = 77;
+	happens(&ev);
+	did("");
+	m.vm = 3;
+	happens(&ev);
+	did("");
+	is("3:9", "attached a: t:1");
+}
+
+static void
+unknown_machines_change_nothing(void **state)
+{
+	(void)state;
+	attached("3:9", 5);
+	vm_up("c");
+	vm_down("c");
+	vm_socket("c", 0);
+	vm_has("c", "3:9", 5, 9);
+	did("");
+	is("3:9", "attached a: t:1");
+	/* But its numbers are used, unless that would use up all there are. */
+	plug("3:8", 6, MOUSE);
+	assert_int_equal(look("3:8").device.request, 10);
+	vm_has_event(EV_VM_HAS, "b", "3:7", 9, UINT32_MAX);
+	plug("3:7", 7, MOUSE);
+	assert_int_equal(look("3:7").device.request, 11);
+}
+
+/* What is shown of machines. */
+
+static void
+show_vm(const struct ctl_vm *vm, void *arg)
+{
+	char *text = arg;
+	size_t len = strlen(text);
+
+	snprintf(text + len, 256 - len, "%s %s %u %s\n", vm->name,
+	    vm_state_string(vm->state), vm->devices, vm->reason);
+}
+
+static void
+machines_are_shown(void **state)
+{
+	char text[256] = "";
+
+	(void)state;
+	attached("3:9", 5);
+	plug("3:8", 6, MOUSE);
+	vm_socket("b", EACCES);
+	core_vms(bed.core, show_vm, text);
+	assert_string_equal(
+	    text, "a ready 1 why\nb absent 0 Permission denied\n");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BED_TEST(device_waits_for_its_machine),
+		BED_TEST(every_order_ends_the_same),
+		BED_TEST(machine_lost_and_back),
+		BED_TEST(machine_lost_while_attaching),
+		BED_TEST(machine_lost_while_detaching),
+		BED_TEST(unplugged_while_the_machine_is_down),
+		BED_TEST(first_that_is_up_gets_it),
+		BED_TEST(failure_does_not_keep_it_from_the_next),
+		BED_TEST(adopts_a_device_known_before),
+		BED_TEST(adopts_a_device_known_after),
+		BED_TEST(takes_nothing_out_before_all_is_known),
+		BED_TEST(adopted_device_of_another_machine_moves),
+		BED_TEST(adopted_device_that_no_rule_passes_leaves),
+		BED_TEST(two_machines_have_it),
+		BED_TEST(socket_told_late_forgets_nothing),
+		BED_TEST(dropped_device_stays_out),
+		BED_TEST(dropped_while_detaching),
+		BED_TEST(dropped_device_without_a_place),
+		BED_TEST(failed_attach_is_tried_again),
+		BED_TEST(success_forgets_failures),
+		BED_TEST(new_decision_forgets_failures),
+		BED_TEST(retry_of_a_device_that_may_not_go),
+		BED_TEST(several_are_due_at_once),
+		BED_TEST(full_bus_waits_for_a_port),
+		BED_TEST(failed_detach_is_tried_again),
+		BED_TEST(failed_detach_that_is_wanted_no_more),
+		BED_TEST(results_are_checked),
+		BED_TEST(surplus_results_change_nothing),
+		BED_TEST(unknown_machines_change_nothing),
+		BED_TEST(machines_are_shown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

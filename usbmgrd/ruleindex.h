@@ -1,0 +1,67 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#ifndef RULEINDEX_H
+#define RULEINDEX_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "msg.h"
+
+/*
+ * Finds the rules that may match a device without a look at the others.
+ * Each rule stands under one key: what it compares with that the fewest
+ * devices have.  A device has a handful of keys.
+ */
+
+struct rule;
+
+struct ruleindex {
+	struct ruleindex_entry *entries; /* sorted by key, then rule */
+	size_t n;
+	uint64_t *own; /* ports and hubs that a rule names, sorted */
+	size_t nown;
+};
+
+/* Keys that one device may have; see ruleindex_keys. */
+#define RULEINDEX_KEYS_MAX 32
+
+struct ruleindex_entry {
+	uint64_t key;
+	uint32_t rule; /* its place in the policy */
+	uint32_t quick;
+};
+
+/* ruleindex_build: 0, or -1 when memory is short. */
+int ruleindex_build(struct ruleindex *, const struct rule *, size_t n);
+
+void ruleindex_free(struct ruleindex *);
+
+/*
+ * ruleindex_keys: the keys under which rules for the device stand, with its
+ * companion port's where that counts.  Returns how many.
+ */
+size_t ruleindex_keys(const struct ruleindex *, const struct usbdev *,
+    uint64_t keys[RULEINDEX_KEYS_MAX]);
+
+/*
+ * ruleindex_find: the entries of a key, in the order of the policy; *n is
+ * their number.
+ */
+const struct ruleindex_entry *ruleindex_find(
+    const struct ruleindex *, uint64_t key, size_t *n);
+
+/*
+ * ruleindex_names_port, ruleindex_names_below: 1 if some rule names that
+ * very port, or a hub above it on the same bus.  A companion port's rules
+ * then do not count for the device.
+ */
+int ruleindex_names_port(const struct ruleindex *, const struct usbport *);
+int ruleindex_names_below(const struct ruleindex *, const struct usbport *);
+
+/* ruletext_is_pattern: 1 if fnmatch(3) would see more than a string in it. */
+int ruletext_is_pattern(const char *);
+
+#endif
