@@ -94,7 +94,7 @@ find_user(enum proc_id me)
 		       "--user-group --home-dir /nonexistent "
 		       "--shell /usr/sbin/nologin %s",
 		    user, user);
-	if (pw->pw_uid == 0 || pw->pw_gid == 0)
+	else if (pw->pw_uid == 0 || pw->pw_gid == 0)
 		fatalx("user %s must not have the user or group number of root",
 		    user);
 	return pw;

@@ -270,13 +270,16 @@ core_device_reconcile(struct core *core, struct device *dev)
 		device_follow_attachment(core, dev, want, reason);
 	else if (want == NULL)
 		device_hold(core, dev, state, reason);
-	else if (core_att_elsewhere(core, &dev->dev))
+	else if (!device_may_try(core, dev, want))
+		dev->state = DEV_FAILED; /* the reason is there since then */
+	else if (core_att_elsewhere(core, &dev->dev)) {
 		dev->state = DEV_DETACHING;
-	else if (device_may_try(core, dev, want)) {
+		strlcpy(dev->reason, "still in another machine",
+		    sizeof(dev->reason));
+	} else {
 		device_attach(core, dev, want);
 		device_follow_attachment(core, dev, want, reason);
 	}
-	/* else it failed; state and reason say so since then */
 }
 
 void
