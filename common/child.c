@@ -27,6 +27,8 @@
 static int child_debug;
 static int child_is_confined;
 static const char *option;
+static const char *option_user;
+static const char *option_promises;
 
 /*
  * Descriptors that a process may have at most: the engine has its control
@@ -58,7 +60,7 @@ parse_options(int argc, char *argv[])
 {
 	int ch;
 
-	while ((ch = getopt(argc, argv, "dvo:")) != -1) {
+	while ((ch = getopt(argc, argv, "do:p:u:v")) != -1) {
 		switch (ch) {
 		case 'd':
 			child_debug = 1;
@@ -68,6 +70,12 @@ parse_options(int argc, char *argv[])
 			break;
 		case 'o':
 			option = optarg;
+			break;
+		case 'p':
+			option_promises = optarg;
+			break;
+		case 'u':
+			option_user = optarg;
 			break;
 		default:
 			fatalx("started with an option that it does not know");
@@ -86,7 +94,8 @@ child_option(void)
 static const struct passwd *
 find_user(enum proc_id me)
 {
-	const char *user = proc_table[me].user;
+	const char *user =
+	    option_user != NULL ? option_user : proc_table[me].user;
 	const struct passwd *pw;
 
 	if ((pw = getpwnam(user)) == NULL)
@@ -200,7 +209,7 @@ child_init(enum proc_id me, int argc, char *argv[], const char *const *roots,
 		prepare();
 	drop_user(pw->pw_uid, pw->pw_gid);
 	set_limits(me);
-	if (sandbox_enter(me, NULL, roots, &errstr) == -1)
+	if (sandbox_enter(me, option_promises, roots, &errstr) == -1)
 		fatal("%s", errstr);
 	chan_open(parent, PROC_PARENT_FD, me, PROC_PARENT, dispatch,
 	    chan_lost_fatal, NULL);
@@ -215,7 +224,8 @@ take_log(int fd)
 		return;
 	child_is_confined = 1;
 	log_info("confined by system call filter (%s) and %s",
-	    sandbox_promises(log_proc()),
+	    option_promises != NULL ? option_promises
+				    : sandbox_promises(log_proc()),
 	    sandbox_landlock() ? "Landlock"
 			       : "no Landlock, which this kernel lacks");
 }

@@ -17,6 +17,7 @@
  * unfiltered, for what cannot be opened later; it must read nothing that
  * did not come from the parent.  Then the channel to the parent is open and
  * loop_run may be called; the child sends MSG_READY when MSG_START came.
+ * The command line holds what the parent has in struct spawn.
  * Any failure ends the process with a line that says why.
  */
 void child_init(enum proc_id, int argc, char *argv[], const char *const *roots,
@@ -24,8 +25,7 @@ void child_init(enum proc_id, int argc, char *argv[], const char *const *roots,
     void (*dispatch)(struct chan *, enum msg_type, const void *, int));
 
 /*
- * child_option: what the parent gave this child alone (spawn_child's option,
- * "-o" on its command line), from prepare on; NULL if nothing.
+ * child_option: what the parent gave this child alone (struct spawn), from prepare on; NULL if nothing.
  */
 const char *child_option(void);
 

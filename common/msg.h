@@ -70,6 +70,9 @@ struct msg_vm {
 	uint64_t pledge; /* words of classes.h as bits, 0: none */
 	uint32_t vm; /* number of this machine as long as it is known */
 	uint32_t handover;
+	uint16_t first_port; /* of the guest's bus that may be used; 0: all */
+	uint16_t last_port;
+	uint32_t zero;
 	char name[MSG_VM_NAME_MAX];
 	char bus[MSG_BUS_MAX]; /* of the guest, "xhci.0"; "": find it */
 };

@@ -22,7 +22,7 @@
 #endif
 
 #define SELF "/proc/self/exe"
-#define ARGS_MAX 7
+#define ARGS_MAX 11
 
 int
 spawn_dir(char *buf, size_t size)
@@ -101,9 +101,19 @@ find_file(enum proc_id proc, const char *dir, char *path, size_t size)
 	return -1;
 }
 
+static int
+add_option(const char **args, int n, const char *letter, const char *value)
+{
+	if (value == NULL)
+		return n;
+	args[n++] = letter;
+	args[n++] = value;
+	return n;
+}
+
 pid_t
-spawn_child(enum proc_id proc, const char *dir, int debug, int verbose,
-    const char *option, int *chan_fd)
+spawn_child(
+    enum proc_id proc, const char *dir, const struct spawn *how, int *chan_fd)
 {
 	const char *args[ARGS_MAX] = { proc_table[proc].file };
 	char path[PATH_MAX];
@@ -113,14 +123,13 @@ spawn_child(enum proc_id proc, const char *dir, int debug, int verbose,
 	*chan_fd = -1;
 	if (proc == PROC_ENGINE)
 		args[n++] = "-E";
-	if (debug)
+	if (how->debug)
 		args[n++] = "-d";
-	if (verbose)
+	if (how->verbose)
 		args[n++] = "-v";
-	if (option != NULL) {
-		args[n++] = "-o";
-		args[n++] = option;
-	}
+	n = add_option(args, n, "-o", how->option);
+	n = add_option(args, n, "-p", how->promises);
+	n = add_option(args, n, "-u", how->user);
 	if (find_file(proc, dir, path, sizeof(path)) == -1 ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
 		fds) == -1)

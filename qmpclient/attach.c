@@ -29,7 +29,7 @@ struct half {
 	int error;
 };
 
-static TAILQ_HEAD(, half) halves = TAILQ_HEAD_INITIALIZER(halves);
+static TAILQ_HEAD(halves, half) halves = TAILQ_HEAD_INITIALIZER(halves);
 static unsigned int nhalves;
 
 /* Commands of one request that are on their way. */

@@ -20,7 +20,7 @@ static void vm_greeting(void *, const char *);
 static void vm_event(void *, const char *, yajl_val);
 static void vm_lost(void *, enum qmp_end, const char *);
 
-static TAILQ_HEAD(, vm) vms = TAILQ_HEAD_INITIALIZER(vms);
+static TAILQ_HEAD(vms, vm) vms = TAILQ_HEAD_INITIALIZER(vms);
 
 static const struct conn_ops vm_conn_ops = {
 	.greeting = vm_greeting,

@@ -24,7 +24,7 @@ tail_nothing(void)
 static const char *
 visible(const char *s, char *buf, size_t size)
 {
-	strnvis(buf, s, size, VIS_SAFE | VIS_NOSLASH | VIS_TAB | VIS_NL);
+	strnvis(buf, s, size, VIS_NOSLASH | VIS_TAB | VIS_NL);
 	return buf;
 }
 

@@ -14,6 +14,7 @@
 #include "log.h"
 #include "msg.h"
 #include "output.h"
+#include "replay.h"
 
 #define DEFAULT_SOCKET RUNDIR "/usbmgrd.sock"
 #define EXIT_NOT_RUNNING 3
@@ -34,8 +35,9 @@ static const struct command {
 static void
 usage(void)
 {
-	fprintf(stderr, "usage: usbmgrctl [-j] [-s socket] show devices | "
-			"vms\n");
+	fprintf(stderr, "usage: usbmgrctl [-j] [-s socket] show devices | vms\n"
+			"       usbmgrctl replay [-f file] events\n"
+			"       usbmgrctl check file\n");
 	exit(2);
 }
 
@@ -136,6 +138,11 @@ main(int argc, char *argv[])
 	int ch, json = 0;
 
 	log_init(PROC_CLIENT, 1);
+	/* What needs no daemon has options of its own. */
+	if (argc > 1 && strcmp(argv[1], "replay") == 0)
+		return replay_main(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "check") == 0)
+		return check_main(argc - 1, argv + 1);
 	/* "show devices -j" is as good as "-j show devices". */
 	while ((ch = getopt(argc, argv, "js:")) != -1) {
 		switch (ch) {

@@ -62,13 +62,20 @@ parent_lost_child(struct chan *c, const char *why)
 }
 
 static void
-start_child(enum proc_id proc, const char *dir, int debug, int verbose,
-    const char *option)
+start_child(enum proc_id proc, const char *dir, const struct conf *conf,
+    int debug, int verbose)
 {
+	const struct conf_process *p = &conf->processes[proc];
+	struct spawn how = { .debug = debug, .verbose = verbose };
 	int fd;
 
-	children[proc].pid =
-	    spawn_child(proc, dir, debug, verbose, option, &fd);
+	if (proc == PROC_MONITOR)
+		how.option = events_options[conf->events];
+	if (p->user[0] != '\0')
+		how.user = p->user;
+	if (p->has_promises)
+		how.promises = p->promises;
+	children[proc].pid = spawn_child(proc, dir, &how, &fd);
 	if (children[proc].pid == -1)
 		fatal("cannot start %s", proc_name(proc));
 	chan_open(to(proc), fd, PROC_PARENT, proc, parent_dispatch,
@@ -112,6 +119,21 @@ send_file(enum msg_type type, const char *path)
 }
 
 static void
+send_rule(const struct conf_rule *rule)
+{
+	struct msg_rule_text text;
+	unsigned int i;
+
+	for (i = 0; i < TEXT_MAX; i++) {
+		if (rule->text[i] == NULL)
+			continue;
+		conf_rule_text(rule, i, &text);
+		chan_send(to(PROC_ENGINE), MSG_CONF_TEXT, &text, -1);
+	}
+	chan_send(to(PROC_ENGINE), MSG_CONF_RULE, &rule->msg, -1);
+}
+
+static void
 send_policy(const struct conf *conf)
 {
 	struct msg_conf_begin begin = { .vms = conf->nvms,
@@ -125,8 +147,8 @@ send_policy(const struct conf *conf)
 		chan_send(to(PROC_QMPCLIENT), MSG_QMP_VM, &vm->msg, -1);
 	}
 	TAILQ_FOREACH(rule, &conf->rules, entry) {
+		send_rule(rule);
 		/* A long policy may be more than a channel's queue holds. */
-		chan_send(to(PROC_ENGINE), MSG_CONF_RULE, &rule->msg, -1);
 		if (chan_flush(to(PROC_ENGINE)) == -1)
 			return; /* why will be seen: it ended or is overdue */
 	}
@@ -175,8 +197,7 @@ children_start(const struct conf *conf, int control_fd, int debug, int verbose)
 	if (spawn_dir(dir, sizeof(dir)) == -1)
 		fatal("cannot find the directory of the other programs");
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
-		start_child(proc, dir, debug, verbose,
-		    proc == PROC_MONITOR ? events_options[conf->events] : NULL);
+		start_child(proc, dir, conf, debug, verbose);
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		send_log(proc);
 	connect_children(PROC_ENGINE, PROC_MONITOR);

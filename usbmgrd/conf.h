@@ -11,11 +11,13 @@
 #include <stdio.h>
 #include <sys/queue.h>
 #include <sys/un.h>
-#include "msg.h"
+#include "policy.h"
 
-/* The policy file as the parent read it: usbmgrd.conf(5). */
+/* The policy file as it was read: usbmgrd.conf(5). */
 
 #define CONF_GROUP_MAX 64
+#define CONF_USER_MAX 64
+#define CONF_PROMISES_MAX 256
 
 struct conf_vm {
 	TAILQ_ENTRY(conf_vm) entry;
@@ -23,9 +25,28 @@ struct conf_vm {
 	char qmp[PATH_MAX];
 };
 
+/* A place in the input. */
+struct lex_place {
+	const char *path; /* stays until lex_finish */
+	const char *base; /* path without directories */
+	int file; /* order in which files were opened */
+	int line;
+};
+
+/* A rule with lists is several of these, with the same msg.where. */
 struct conf_rule {
 	TAILQ_ENTRY(conf_rule) entry;
 	struct msg_rule msg;
+	char *text[TEXT_MAX]; /* as in struct rule */
+	int has_product; /* also "*:*" */
+	struct lex_place place;
+};
+
+/* What the file says of a process. */
+struct conf_process {
+	char user[CONF_USER_MAX]; /* "": the one that is built in */
+	char promises[CONF_PROMISES_MAX]; /* "": all that are built in */
+	int has_promises;
 };
 
 struct conf {
@@ -33,23 +54,42 @@ struct conf {
 	char control[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char control_group[CONF_GROUP_MAX]; /* "": that of root */
 	enum events_source events;
+	struct conf_process processes[PROC_MAX];
 	uint32_t nvms;
 	uint32_t nrules;
 	TAILQ_HEAD(, conf_vm) vms;
 	TAILQ_HEAD(, conf_rule) rules;
 };
 
+/* Whose the file may be. */
+enum conf_owner {
+	CONF_ROOT_ONLY,
+	CONF_ANYBODY
+};
+
 /*
- * conf_parse: read the policy file.  It must be owned by root and writable
- * by nobody else.  Returns a conf that conf_free frees, or NULL after each
- * error was printed as "file:line: message" to stderr.
+ * conf_parse: read the policy file and what it includes.  With
+ * CONF_ROOT_ONLY they must be owned by root and writable by nobody else.
+ * Returns a conf that conf_free frees, or NULL after each error was printed
+ * as "file:line: message" to stderr, in the order of the lines.  Warnings
+ * look the same, but with "warning: ", and are no error.
  */
-struct conf *conf_parse(const char *path);
+struct conf *conf_parse(const char *path, enum conf_owner);
 
 /* conf_free: no effect on NULL. */
 void conf_free(struct conf *);
 
 /* conf_print: the policy, so that it parses again to the same. */
 void conf_print(const struct conf *, FILE *);
+
+/* conf_rule_text: the message for a text that the rule has. */
+void conf_rule_text(
+    const struct conf_rule *, unsigned int which, struct msg_rule_text *);
+
+/*
+ * conf_policy: what the engine decides by.  The caller's; or NULL with *why,
+ * which is for memory only when the conf comes from conf_parse.
+ */
+struct policy *conf_policy(const struct conf *, const char **why);
 
 #endif

@@ -131,9 +131,23 @@ core_event(struct core *core, const struct core_event *ev, size_t *n)
 		break;
 	}
 	*n = core->nactions;
-	if (*n > 1)
-		qsort(core->actions, *n, sizeof(*core->actions), action_cmp);
+	core_sort_actions(core->actions, *n);
 	return *n == 0 ? NULL : core->actions;
+}
+
+void
+core_sort_actions(struct core_action *actions, size_t n)
+{
+	if (n > 1)
+		qsort(actions, n, sizeof(*actions), action_cmp);
+}
+
+uint16_t
+core_devnum(struct core *core, const struct usbport *port)
+{
+	const struct device *dev = core_device_find(core, port);
+
+	return dev == NULL ? 0 : dev->dev.devnum;
 }
 
 uint64_t

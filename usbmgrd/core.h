@@ -87,6 +87,15 @@ void core_free(struct core *);
 const struct core_action *core_event(
     struct core *, const struct core_event *, size_t *n);
 
+/*
+ * core_sort_actions: put the actions of several calls in the order in which
+ * those of one call are.
+ */
+void core_sort_actions(struct core_action *, size_t n);
+
+/* core_devnum: of what is plugged there, 0 for nothing. */
+uint16_t core_devnum(struct core *, const struct usbport *);
+
 /* core_next: when EV_TICK is due, in the time of events; 0: never. */
 uint64_t core_next(const struct core *);
 

@@ -102,11 +102,23 @@ hold_because(char *reason, enum device_state state, const char *fmt, ...)
 	return state;
 }
 
+/* " name" or " (name)"; nothing where only its existence is known. */
+static const char *
+named(const char *name, int brackets, char buf[USBDEV_NAME_MAX + 4])
+{
+	if (name[0] == '\0' || strcmp(name, "?") == 0)
+		return "";
+	snprintf(buf, USBDEV_NAME_MAX + 4, brackets ? " (%s)" : " %s", name);
+	return buf;
+}
+
 /* What no rule passes, or only one that says "even if busy". */
 static enum device_state
 device_protect(const struct device *dev, char *reason)
 {
 	const struct usbdev *d = &dev->dev;
+	char netif[USBDEV_NAME_MAX + 4], busy[USBDEV_NAME_MAX + 4],
+	    why[USBDEV_NAME_MAX + 4];
 
 	if (d->odd_descriptors)
 		return hold_because(reason, DEV_HELD, "malformed descriptors");
@@ -114,10 +126,12 @@ device_protect(const struct device *dev, char *reason)
 		return DEV_UNASSIGNED;
 	if (d->netif[0] != '\0')
 		return hold_because(reason, DEV_HELD,
-		    "protected: network interface %s of the host", d->netif);
+		    "protected: network interface%s of the host",
+		    named(d->netif, 0, netif));
 	if (d->busy[0] != '\0')
 		return hold_because(reason, DEV_HELD,
-		    "protected: disk %s in use (%s)", d->busy, d->busy_why);
+		    "protected: disk%s in use%s", named(d->busy, 0, busy),
+		    named(d->busy_why, 1, why));
 	return DEV_UNASSIGNED;
 }
 

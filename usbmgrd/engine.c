@@ -365,6 +365,9 @@ engine_dispatch_parent(
 	case MSG_CONF_VM:
 		engine_conf_item(policy_add_vm(engine_incoming(), payload));
 		break;
+	case MSG_CONF_TEXT:
+		engine_conf_item(policy_add_text(engine_incoming(), payload));
+		break;
 	case MSG_CONF_RULE:
 		engine_conf_item(policy_add_rule(engine_incoming(), payload));
 		break;

@@ -83,7 +83,7 @@ qmpsock_connect(const struct qmpsock *q)
 	struct stat st;
 	int fd = -1, file, saved;
 
-	file = parent_open_beneath(AT_FDCWD, q->path, O_PATH | O_NOFOLLOW);
+	file = parent_open_beneath(AT_FDCWD, q->path, O_PATH);
 	if (file == -1)
 		return -1;
 	if (fstat(file, &st) == -1 || !S_ISSOCK(st.st_mode))
@@ -293,6 +293,7 @@ int
 qmpsock_lost(uint32_t vm, enum qmp_end end)
 {
 	struct qmpsock *q;
+	uint64_t first;
 
 	TAILQ_FOREACH(q, &qmpsocks.socks, entry)
 		if (q->vm == vm)
@@ -300,12 +301,11 @@ qmpsock_lost(uint32_t vm, enum qmp_end end)
 	if (q == NULL || !q->connected)
 		return -1;
 	q->connected = 0;
-	if (end == QMP_END_CLOSED &&
-	    loop_now() - q->connected_at >= RETRY_FAULT) {
+	/* One that lived this long was a machine and no fault. */
+	if (loop_now() - q->connected_at >=
+	    (end == QMP_END_CLOSED ? RETRY_FAULT : RETRY_SLOWEST))
 		q->faults = 0;
-		loop_timer_set(&q->retry, RETRY_FIRST, qmpsock_try, q);
-	} else
-		loop_timer_set(&q->retry, backoff(RETRY_FAULT, q->faults++),
-		    qmpsock_try, q);
+	first = end == QMP_END_CLOSED ? RETRY_FIRST : RETRY_FAULT;
+	loop_timer_set(&q->retry, backoff(first, q->faults++), qmpsock_try, q);
 	return 0;
 }

@@ -49,18 +49,22 @@ parent_signal(int signo)
 }
 
 static void
-check_users(void)
+check_users(const struct conf *conf)
 {
+	const char *user;
 	enum proc_id proc;
 	int missing = 0;
 
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++) {
-		if (getpwnam(proc_table[proc].user) != NULL)
+		user = conf->processes[proc].user;
+		if (user[0] == '\0')
+			user = proc_table[proc].user;
+		if (getpwnam(user) != NULL)
 			continue;
 		log_warnx("user %s does not exist; make it: useradd --system "
 			  "--user-group --home-dir /nonexistent --shell "
 			  "/usr/sbin/nologin %s",
-		    proc_table[proc].user, proc_table[proc].user);
+		    user, user);
 		missing = 1;
 	}
 	if (missing)
@@ -117,7 +121,7 @@ run(const struct conf *conf, int debug, int verbose)
 	int control_fd;
 
 	closefrom(STDERR_FILENO + 1);
-	check_users();
+	check_users(conf);
 	signal(SIGPIPE, SIG_IGN);
 	loop_init();
 	loop_signals(signals, parent_signal);
@@ -162,7 +166,7 @@ main(int argc, char *argv[], char *envp[])
 		usage();
 	if (!check && geteuid() != 0)
 		fatalx("must be started by root");
-	if ((conf = conf_parse(path)) == NULL)
+	if ((conf = conf_parse(path, CONF_ROOT_ONLY)) == NULL)
 		return 1;
 	if (check) {
 		if (verbose)

@@ -39,7 +39,8 @@ MOUSE = {"vendor": "045e", "product": "0823", "manufacturer": "Microsoft",
 KEYBOARD = {"vendor": "413c", "product": "2107", "manufacturer": "Dell",
             "name": "USB Keyboard", "interfaces": ["03:01:01"]}
 SERIAL = {"vendor": "0403", "product": "6001", "manufacturer": "FTDI",
-          "name": "FT232R USB UART", "serial": "A9", "interfaces": ["ff:ff:ff"]}
+          "name": "FT232R USB UART", "serial": "A9",
+          "interfaces": ["ff:ff:ff"]}
 HUB = {"kind": "usb-hub"}
 
 
@@ -102,7 +103,7 @@ def usbfs_open(pid, unplugged=False):
 # The ports
 
 class Ports:
-    """The USB ports of this host; the program that made the bed serves them."""
+    """The USB ports of this host, served by the program that made it."""
 
     def __init__(self):
         self.channel = open(os.environ["CONTROL"], "r+b", buffering=0)
@@ -151,6 +152,11 @@ def devnum(port):
     return int(read(sysfs(port) + "/devnum"))
 
 
+def address(port):
+    """(bus, devnum), as in the name of the device's node."""
+    return int(port.partition(":")[0]), devnum(port)
+
+
 # Machines
 
 class Machine:
@@ -160,9 +166,11 @@ class Machine:
     runs and costs nothing. name.qmp is usbmgrd's socket, name.look ours.
     """
 
+    guest = ["-m", "16", "-bios", FIRMWARE]
+
     def __init__(self, name, options=()):
         self.name = name
-        self.options = list(options)
+        self.options = options
         self.process = None
         self.look = None
 
@@ -183,7 +191,7 @@ class Machine:
                             "spawn=deny,resourcecontrol=deny"]
         for suffix in ("look", "qmp"):
             argv += ["-qmp", "unix:%s,server=on,wait=off" % self.path(suffix)]
-        argv += self.options or ["-m", "16", "-bios", FIRMWARE]
+        argv += self.guest + list(self.options)
         with open(self.path("err"), "wb") as stderr:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL,
                                             stderr=stderr)
@@ -338,7 +346,7 @@ class Usbmgrd:
         """(title, text) of what explains a failure."""
         for path in [POLICY, STDERR] + \
                 ["%s/%s.log" % (LOGS, name) for name in LOG_NAMES]:
-            yield path, read(path) or "(empty)"
+            yield path, read(path) or ""
         try:
             yield "usbmgrctl show devices", json.dumps(self.devices())
         except (OSError, subprocess.SubprocessError, ValueError) as error:

@@ -3,17 +3,20 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
 #include <dirent.h>
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -39,6 +42,36 @@ rig_now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+void
+rig_account(void)
+{
+	char path[] = "/tmp/usbmgrd-test.XXXXXX", line[1024];
+	FILE *in, *out;
+	int fd;
+
+	if (geteuid() != 0) {
+		puts("Bail out! must be run by root: usbmgrd drops from there");
+		exit(1);
+	}
+	if (unshare(CLONE_NEWNS) == -1 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == -1)
+		err(1, "mount namespace");
+	if ((fd = mkstemp(path)) == -1 || fchmod(fd, 0644) == -1 ||
+	    (out = fdopen(fd, "w")) == NULL ||
+	    (in = fopen("/etc/passwd", "r")) == NULL)
+		err(1, "/etc/passwd");
+	while (fgets(line, sizeof(line), in) != NULL)
+		if (strncmp(line, "_usbmgrd-", 9) != 0)
+			fputs(line, out);
+	fprintf(out, "%s:x:64102:64102::/nonexistent:/usr/sbin/nologin\n",
+	    proc_table[PROC_QMPCLIENT].user);
+	fclose(in);
+	if (fclose(out) == EOF ||
+	    mount(path, "/etc/passwd", NULL, MS_BIND, NULL) == -1)
+		err(1, "/etc/passwd");
+	unlink(path);
 }
 
 /* The program is two directories above this one: build/tests/proc. */

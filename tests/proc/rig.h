@@ -54,6 +54,12 @@ struct rig {
 };
 
 /*
+ * rig_account: from now on, and only for this process and what it starts,
+ * the user of the QMP client exists.  Ends the program if we are not root.
+ */
+void rig_account(void);
+
+/*
  * rig_start: the process is started, confined and ready.  rig_bare: without
  * a process, only for machines.
  */

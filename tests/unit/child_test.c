@@ -514,7 +514,8 @@ check_spawned(const char *want)
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	pid = spawn_child(PROC_ENGINE, "/nonexistent", 1, 1, "opt", &fd);
+	pid = spawn_child(PROC_ENGINE, "/nonexistent",
+	    &(struct spawn){ .debug = 1, .verbose = 1, .option = "opt" }, &fd);
 	assert_int_not_equal(pid, -1);
 	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
 	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
@@ -558,12 +559,12 @@ spawn_with_3(void)
 	int fd;
 
 	closefrom(3);
-	EXPECT(spawn_child(PROC_ENGINE, "/", 0, 0, NULL, &fd) != -1);
+	EXPECT(spawn_child(PROC_ENGINE, "/", &(struct spawn){ 0 }, &fd) != -1);
 	EXPECT(fd == 3);
 	hear(fd);
 	close(fd);
 	close(STDERR_FILENO);
-	EXPECT(spawn_child(PROC_ENGINE, "/", 0, 0, NULL, &fd) != -1);
+	EXPECT(spawn_child(PROC_ENGINE, "/", &(struct spawn){ 0 }, &fd) != -1);
 	EXPECT(fd == 2);
 	hear(fd);
 }
@@ -583,8 +584,8 @@ spawn_nothing(void)
 	char c;
 
 	EXPECT(freopen("/dev/null", "w", stderr) != NULL);
-	EXPECT(spawn_child(PROC_MONITOR, "/nonexistent", 0, 0, NULL, &pfd.fd) !=
-	       -1);
+	EXPECT(spawn_child(PROC_MONITOR, "/nonexistent", &(struct spawn){ 0 },
+		   &pfd.fd) != -1);
 	EXPECT(poll(&pfd, 1, 20000) == 1);
 	EXPECT(read(pfd.fd, &c, 1) == 0);
 	EXPECT(wait(&status) != -1);

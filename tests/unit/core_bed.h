@@ -204,20 +204,31 @@ note_action(const struct core_action *a)
 		note_ask(a);
 }
 
+/* In one event a device is given to one machine, or held for one reason. */
+static inline void
+check_pair(const struct core_action *a, const struct core_action *b)
+{
+	if (a->devnum == b->devnum && usbport_cmp(&a->port, &b->port) == 0)
+		assert_true(a->type == ACT_DETACH && b->type != ACT_ATTACH);
+}
+
 /* An event, the data of which are already in it. */
 static inline void
 happens(struct core_event *ev)
 {
 	const struct core_action *actions;
-	size_t i, n = 4711;
+	size_t i, j, n = 4711;
 
 	ev->now = bed.now;
 	bed.did[0] = '\0';
 	bed.requests_before = bed.last_request;
 	actions = core_event(bed.core, ev, &n);
 	assert_true((actions == NULL) == (n == 0));
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		note_action(&actions[i]);
+		for (j = 0; j < i; j++)
+			check_pair(&actions[j], &actions[i]);
+	}
 }
 
 static inline void

@@ -234,6 +234,21 @@ failure_does_not_keep_it_from_the_next(void **state)
 	is("3:9", "attached b: t:1");
 }
 
+static void
+failure_when_a_better_one_is_up(void **state)
+{
+	(void)state;
+	policy("a b", "pass 3:9 a b");
+	vm_up("b");
+	plug("3:9", 5, MOUSE);
+	vm_up("a");
+	did("");
+	answer("3:9", RESULT_SPEED);
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	is("3:9", "attached a: t:1");
+}
+
 /* Adoption. */
 
 static void
@@ -323,6 +338,25 @@ adopted_device_that_no_rule_passes_leaves(void **state)
 	did("detach a 3:9/5: blocked by t:1\n");
 	answer("3:9", RESULT_OK);
 	did("hold 3:9/5: blocked by t:1\n");
+}
+
+/* It could not be given to b because a had it. */
+static void
+adopted_device_that_failed_elsewhere(void **state)
+{
+	(void)state;
+	policy("a b", "pass 3:9 b");
+	vm_up("b");
+	plug("3:9", 5, MOUSE);
+	answer("3:9", RESULT_SPEED);
+	vm_is("a", VM_CONNECTING);
+	vm_has("a", "3:9", 5, 9);
+	vm_up("a");
+	did("detach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	did("attach b 3:9/5: t:1\n");
+	answer("3:9", RESULT_SPEED);
+	is("3:9", "failed: speed mismatch: why");
 }
 
 /* A machine says that it has what another one was given meanwhile. */
@@ -754,11 +788,13 @@ main(void)
 		BED_TEST(unplugged_while_the_machine_is_down),
 		BED_TEST(first_that_is_up_gets_it),
 		BED_TEST(failure_does_not_keep_it_from_the_next),
+		BED_TEST(failure_when_a_better_one_is_up),
 		BED_TEST(adopts_a_device_known_before),
 		BED_TEST(adopts_a_device_known_after),
 		BED_TEST(takes_nothing_out_before_all_is_known),
 		BED_TEST(adopted_device_of_another_machine_moves),
 		BED_TEST(adopted_device_that_no_rule_passes_leaves),
+		BED_TEST(adopted_device_that_failed_elsewhere),
 		BED_TEST(two_machines_have_it),
 		BED_TEST(socket_told_late_forgets_nothing),
 		BED_TEST(dropped_device_stays_out),

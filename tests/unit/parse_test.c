@@ -86,7 +86,7 @@ parse(const char *text, size_t len, size_t *messages)
 	/* Not descriptor 2, which the sanitizers write to. */
 	stderr = open_memstream(&said, &n);
 	assert_non_null(stderr);
-	conf = conf_parse(path);
+	conf = conf_parse(path, CONF_ROOT_ONLY);
 	fclose(stderr);
 	stderr = saved;
 	*messages = count_messages(said);

@@ -17,6 +17,8 @@
 #include "msg.h"
 #include "qmpid.h"
 
+#define ONES "11111111111111111111111111111111111111111111111111"
+
 static void
 both_directions(void **state)
 {
@@ -57,8 +59,8 @@ not_ours(void **state)
 		"usbmgrd-3-9:1.0-22-1", "usbmgrd-usb3-22-1", "usbmgrd-3:9-22-1",
 		"usbmgrd--22-1", "usbmgrd-3-9--22-1", "Usbmgrd-3-9-22-1",
 		" usbmgrd-3-9-22-1", "usbmgrd-3-9.-22-1",
-		"usbmgrd-3-1111111111111111111111111111111111111111111111111"
-		"11111111111111111111111111111111111111111111111111-22-1" };
+		/* longer than any id */
+		("usbmgrd-3-" ONES ONES "-22-1") };
 	struct qmpid id;
 	size_t i;
 

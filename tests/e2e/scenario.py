@@ -1,0 +1,169 @@
+# Copyright (c) 2026 The usbmgrd authors
+# SPDX-License-Identifier: ISC
+"""What a scenario is written with, and what runs it."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import inside
+from inside import Trouble, wait
+
+SECONDS = 90        # the longest that a scenario may take
+
+POLICY = """\
+log directory "%s"
+control socket "%s" group "usbmgrd"
+events auto
+vm "win10" qmp "%s/win10.qmp" bus "xhci.0"
+vm "linux" qmp "%s/linux.qmp" bus "xhci.0"
+block all
+""" % (inside.LOGS, inside.CONTROL_SOCKET, inside.MACHINES, inside.MACHINES)
+
+
+class Scenario:
+    """What a scenario may use, and the checks that several of them make."""
+
+    count = 0
+    failed = 0
+
+    def __init__(self, function, build):
+        self.name = function.__name__
+        self.ports = inside.Ports()
+        self.service = inside.Usbmgrd(build)
+        self.machines = []
+        self.plug = self.ports.plug
+        self.unplug = self.ports.unplug
+
+    def ok(self, true, text):
+        Scenario.count += 1
+        Scenario.failed += not true
+        print("%s %d - %s: %s" % ("ok" if true else "not ok", self.count,
+                                  self.name, " ".join(text.split())),
+              flush=True)
+
+    def machine(self, name, *options):
+        machine = inside.Machine(name, options)
+        self.machines.append(machine)
+        machine.start()
+        return machine
+
+    def usbmgrd(self, *rules):
+        self.service.write_policy(POLICY + "\n".join(rules) + "\n")
+        self.service.start()
+
+    def may_open(self, port):
+        """May QEMU's user open the device?"""
+        node = "/dev/bus/usb/%03d/%03d" % inside.address(port)
+        return subprocess.run(
+            ["setpriv", "--reuid", inside.QEMU_USER, "--regid",
+             inside.QEMU_USER, "--clear-groups", "test", "-r", node],
+            check=False).returncode == 0
+
+    def holders(self, port):
+        """Names of the machines that have the device open."""
+        return [machine.name for machine in self.machines if machine.process
+                and inside.address(port) in machine.holds()]
+
+    # Checks
+
+    def attached(self, port, machine, product, count=1):
+        """usbmgrd, QEMU's process and QEMU's guest side agree."""
+        said = self.service.device(port, state="attached", vm=machine.name)
+        bus, number = inside.address(port)
+        self.ok(said["devnum"] == number and said["rule"] and said["reason"],
+                "%s (device %d) is attached to %s: %s"
+                % (port, number, machine.name, said["reason"]))
+        self.ok(self.holders(port) == [machine.name],
+                "%s's process has 189:%d open, no other has"
+                % (machine.name, (bus - 1) * 128 + number - 1))
+        products = [name for _, name in machine.guest_ports()]
+        self.ok(product in products and
+                (count is None or len(machine.devices()) == count),
+                "%s's guest has a port with %s" % (machine.name, product))
+
+    def refused(self, port, because=""):
+        """No machine has it, and usbmgrd says why."""
+        self.service.device(port, vm=None)
+        said = wait("%s has a reason with %r" % (port, because),
+                    lambda: self.refusal(port, because))
+        self.ok(not self.holders(port), "%s is %s, no machine has it: %s"
+                % (port, said["state"], said["reason"]))
+
+    def refusal(self, port, because):
+        said = self.service.devices().get(port, {})
+        return said.get("state") in ("held", "unassigned") and \
+            because in said.get("reason", "") and said["reason"] and said
+
+    def gone(self, port, machine, others=0, leaked=False):
+        wait("usbmgrd forgets %s" % port,
+             lambda: port not in self.service.devices())
+        wait("%s loses the device of %s" % (machine.name, port),
+             lambda: len(machine.devices()) == others)
+        wait("%s's process closes it" % machine.name,
+             lambda: len(machine.holds()) == others and
+             (leaked or not machine.holds(unplugged=True)))
+        self.ok(True, "%s was emptied, %s has %s" %
+                (port, machine.name, others or "nothing"))
+
+    def empty(self, machine):
+        self.ok(not machine.devices() and not machine.holds(),
+                "%s has no device" % machine.name)
+
+    def ready(self, vm):
+        wait("usbmgrd is ready with %s" % vm,
+             lambda: self.service.vms()[vm]["state"] == "ready")
+
+    def one_request_number(self, port):
+        number = self.service.device(port)["request"]
+        told = {record["process"] for record in self.service.trail(number)}
+        self.ok(number and told == set(inside.LOG_NAMES),
+                "request %s of %s is in the logs of %s" %
+                (number, port, ", ".join(sorted(told))))
+
+    # Running it
+
+    def run(self, function):
+        start = time.monotonic()
+        failed = Scenario.failed
+        print("# %s: %s" % (self.name, function.__doc__), flush=True)
+        self.attempt(lambda: function(self))
+        if Scenario.failed > failed:
+            self.explain()
+        self.attempt(self.clear)
+        print("# %s: %.1f s" % (self.name, time.monotonic() - start),
+              flush=True)
+
+    def attempt(self, step):
+        def too_long(*_):
+            raise Trouble("not done after %d s" % SECONDS)
+
+        signal.signal(signal.SIGALRM, too_long)
+        signal.alarm(SECONDS)
+        try:
+            step()
+        except Exception as error:      # one scenario must not end the others
+            self.ok(False, "%s: %s" % (type(error).__name__, error))
+        finally:
+            signal.alarm(0)
+
+    def clear(self):
+        try:
+            status = self.service.stop()
+        finally:
+            for machine in self.machines:
+                machine.kill()
+            self.ports.clear()
+            self.ports.close()
+        if status:
+            raise Trouble("usbmgrd ended with status %d" % status)
+
+    def explain(self):
+        errors = [(machine.path("err"), inside.read(machine.path("err")))
+                  for machine in self.machines]
+        for title, text in list(self.service.evidence()) + errors:
+            print("# ----- %s" % title)
+            for line in text.splitlines()[-12:]:
+                print("#   " + line)
+        sys.stdout.flush()

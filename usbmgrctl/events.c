@@ -1,0 +1,456 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#include <sha2.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yajl/yajl_tree.h>
+#include "events.h"
+
+#define LINE_MAX_BYTES 65536
+#define DEPTH_MAX 8
+#define TICK_MAX (INT64_C(1000) * 3600 * 24 * 3650)
+
+struct parse {
+	struct replay_event *ev;
+	yajl_val value; /* of the key being read */
+	const char *key;
+	char *error;
+	size_t n;
+};
+
+/* Reads the value of one key: 0, or -1 after parse_fail. */
+typedef int reader(struct parse *);
+
+struct member {
+	const char *key;
+	reader *read;
+	int required;
+};
+
+static int parse_fail(struct parse *, const char *, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static int
+parse_fail(struct parse *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(p->error, p->n, fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+static int
+expected(struct parse *p, const char *what)
+{
+	return parse_fail(p, "\"%s\": expected %s", p->key, what);
+}
+
+static int
+get_number(struct parse *p, int64_t min, int64_t max, int64_t *number)
+{
+	if (!YAJL_IS_INTEGER(p->value) || YAJL_GET_INTEGER(p->value) < min ||
+	    YAJL_GET_INTEGER(p->value) > max)
+		return parse_fail(p,
+		    "\"%s\": expected a number from %lld to %lld", p->key,
+		    (long long)min, (long long)max);
+	*number = YAJL_GET_INTEGER(p->value);
+	return 0;
+}
+
+static int
+get_string(struct parse *p, char *buf, size_t size)
+{
+	const char *s = YAJL_GET_STRING(p->value);
+
+	if (s == NULL)
+		return expected(p, "a string");
+	if (strlcpy(buf, s, size) >= size)
+		return parse_fail(
+		    p, "\"%s\": longer than %zu bytes", p->key, size - 1);
+	return 0;
+}
+
+static int
+get_hex(struct parse *p, uint16_t *number)
+{
+	const char *s = YAJL_GET_STRING(p->value);
+	size_t len = s == NULL ? 0 : strlen(s);
+
+	if (len < 1 || len > 4 || strspn(s, "0123456789abcdefABCDEF") != len)
+		return expected(p, "1 to 4 hexadecimal digits in quotes");
+	*number = (uint16_t)strtoul(s, NULL, 16);
+	return 0;
+}
+
+static int
+get_class(struct parse *p, yajl_val value, struct usbclass *class)
+{
+	const char *s = YAJL_GET_STRING(value);
+	unsigned int c[3];
+	int end = 0;
+
+	if (s == NULL ||
+	    sscanf(s, "%2x:%2x:%2x%n", &c[0], &c[1], &c[2], &end) != 3 ||
+	    s[end] != '\0')
+		return expected(p, "a class such as \"03:01:02\"");
+	*class =
+	    (struct usbclass){ (uint8_t)c[0], (uint8_t)c[1], (uint8_t)c[2] };
+	return 0;
+}
+
+/* What cannot be said to be true or false is said by name. */
+static int
+get_use(struct parse *p, char *buf, size_t size)
+{
+	if (YAJL_IS_TRUE(p->value)) {
+		strlcpy(buf, "?", size);
+		return 0;
+	}
+	if (YAJL_IS_FALSE(p->value)) {
+		buf[0] = '\0';
+		return 0;
+	}
+	if (!YAJL_IS_STRING(p->value))
+		return expected(p, "true, false or a name");
+	return get_string(p, buf, size);
+}
+
+static int
+read_bus(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 1, USB_BUSNUM_MAX, &n) == -1)
+		return -1;
+	p->ev->device.port.busnum = p->ev->port.busnum = (uint16_t)n;
+	return 0;
+}
+
+static int
+read_port(struct parse *p)
+{
+	const char *errstr, *s = YAJL_GET_STRING(p->value);
+	uint16_t bus = p->ev->port.busnum;
+
+	if (s == NULL)
+		return expected(p, "a string such as \"1.2\"");
+	if (usbport_parse_chain(&p->ev->port, s, &errstr) == -1)
+		return parse_fail(p, "\"%s\": %s", p->key, errstr);
+	p->ev->device.port = p->ev->port;
+	p->ev->device.port.busnum = bus;
+	return 0;
+}
+
+static int
+read_full_port(struct parse *p, struct usbport *port)
+{
+	const char *errstr, *s = YAJL_GET_STRING(p->value);
+
+	if (s == NULL)
+		return expected(p, "a string such as \"3:1.2\"");
+	if (usbport_parse(port, s, &errstr) == -1)
+		return parse_fail(p, "\"%s\": %s", p->key, errstr);
+	return 0;
+}
+
+static int
+read_device(struct parse *p)
+{
+	return read_full_port(p, &p->ev->port);
+}
+
+static int
+read_peer(struct parse *p)
+{
+	if (YAJL_IS_NULL(p->value) ||
+	    (YAJL_IS_STRING(p->value) && *YAJL_GET_STRING(p->value) == '\0'))
+		return 0;
+	return read_full_port(p, &p->ev->device.peer);
+}
+
+static int
+read_devnum(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 1, USB_DEVNUM_MAX, &n) == -1)
+		return -1;
+	p->ev->device.devnum = (uint16_t)n;
+	return 0;
+}
+
+static int
+read_vendor(struct parse *p)
+{
+	return get_hex(p, &p->ev->device.vendor);
+}
+
+static int
+read_product(struct parse *p)
+{
+	return get_hex(p, &p->ev->device.product);
+}
+
+#define STRING_READER(name, member)                                         \
+	static int read_##name(struct parse *p)                             \
+	{                                                                   \
+		return get_string(p, p->ev->member, sizeof(p->ev->member)); \
+	}
+STRING_READER(serial, device.serial)
+STRING_READER(name, device.name)
+STRING_READER(manufacturer, device.manufacturer)
+STRING_READER(controller, device.controller)
+STRING_READER(vm, vm)
+STRING_READER(error, error)
+
+static int
+read_speed(struct parse *p)
+{
+	const char *s = YAJL_GET_STRING(p->value);
+
+	p->ev->device.speed =
+	    (uint8_t)(s == NULL ? USB_SPEED_UNKNOWN : usbspeed_parse(s));
+	if (p->ev->device.speed == USB_SPEED_UNKNOWN)
+		return expected(p, "\"1.5\", \"12\", \"480\" or \"5000\"");
+	return 0;
+}
+
+static int
+read_class(struct parse *p)
+{
+	return get_class(p, p->value, &p->ev->device.class);
+}
+
+static int
+read_interfaces(struct parse *p)
+{
+	struct usbclass class;
+	size_t i;
+
+	if (!YAJL_IS_ARRAY(p->value))
+		return expected(p, "an array of classes");
+	p->ev->device.ninterfaces = 0;
+	for (i = 0; i < YAJL_GET_ARRAY(p->value)->len; i++) {
+		if (get_class(p, YAJL_GET_ARRAY(p->value)->values[i], &class) ==
+		    -1)
+			return -1;
+		usbdev_add_interface(&p->ev->device, &class);
+	}
+	return 0;
+}
+
+static int
+read_net(struct parse *p)
+{
+	return get_use(p, p->ev->device.netif, sizeof(p->ev->device.netif));
+}
+
+static int
+read_busy(struct parse *p)
+{
+	return get_use(p, p->ev->device.busy, sizeof(p->ev->device.busy));
+}
+
+static int
+read_ms(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, TICK_MAX, &n) == -1)
+		return -1;
+	p->ev->ms = (uint64_t)n;
+	return 0;
+}
+
+static const struct member device_add[] = { { "bus", read_bus, 1 },
+	{ "port", read_port, 1 }, { "devnum", read_devnum, 1 },
+	{ "vendor", read_vendor, 1 }, { "product", read_product, 1 },
+	{ "serial", read_serial, 0 }, { "name", read_name, 0 },
+	{ "manufacturer", read_manufacturer, 0 },
+	{ "controller", read_controller, 0 }, { "speed", read_speed, 0 },
+	{ "class", read_class, 0 }, { "interfaces", read_interfaces, 0 },
+	{ "peer", read_peer, 0 }, { "net", read_net, 0 },
+	{ "busy", read_busy, 0 }, { NULL, NULL, 0 } };
+static const struct member device_remove[] = { { "bus", read_bus, 1 },
+	{ "port", read_port, 1 }, { NULL, NULL, 0 } };
+static const struct member vm_change[] = { { "vm", read_vm, 1 },
+	{ NULL, NULL, 0 } };
+static const struct member attach_failed[] = { { "device", read_device, 1 },
+	{ "error", read_error, 1 }, { NULL, NULL, 0 } };
+static const struct member tick[] = { { "ms", read_ms, 1 }, { NULL, NULL, 0 } };
+
+static const struct event_kind {
+	const char *name;
+	enum replay_type type;
+	const struct member *members;
+} kinds[] = {
+	{ "device-add", REPLAY_DEVICE_ADD, device_add },
+	{ "device-remove", REPLAY_DEVICE_REMOVE, device_remove },
+	{ "vm-up", REPLAY_VM_UP, vm_change },
+	{ "vm-down", REPLAY_VM_DOWN, vm_change },
+	{ "attach-failed", REPLAY_ATTACH_FAILED, attach_failed },
+	{ "tick", REPLAY_TICK, tick },
+};
+
+static yajl_val
+find(yajl_val object, const char *key, size_t *count)
+{
+	yajl_val found = NULL;
+	size_t i;
+
+	*count = 0;
+	for (i = 0; i < YAJL_GET_OBJECT(object)->len; i++)
+		if (strcmp(YAJL_GET_OBJECT(object)->keys[i], key) == 0) {
+			found = YAJL_GET_OBJECT(object)->values[i];
+			++*count;
+		}
+	return found;
+}
+
+static int
+check_keys(struct parse *p, yajl_val object, const struct member *members)
+{
+	const struct member *m;
+	const char *key;
+	size_t i;
+
+	for (i = 0; i < YAJL_GET_OBJECT(object)->len; i++) {
+		key = YAJL_GET_OBJECT(object)->keys[i];
+		for (m = members; m->key != NULL; m++)
+			if (strcmp(key, m->key) == 0)
+				break;
+		if (m->key == NULL && strcmp(key, "event") != 0)
+			return parse_fail(p, "unknown key \"%.64s\"", key);
+	}
+	return 0;
+}
+
+static int
+read_members(struct parse *p, yajl_val object, const struct member *members)
+{
+	const struct member *m;
+	size_t count;
+
+	if (check_keys(p, object, members) == -1)
+		return -1;
+	for (m = members; m->key != NULL; m++) {
+		p->key = m->key;
+		p->value = find(object, m->key, &count);
+		if (count > 1)
+			return parse_fail(p, "\"%s\" stands twice", m->key);
+		if (count == 0 && m->required)
+			return parse_fail(p, "\"%s\" is missing", m->key);
+		if (count == 1 && m->read(p) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+static const struct event_kind *
+find_kind(struct parse *p, yajl_val object)
+{
+	const char *name;
+	size_t count, i;
+
+	name = YAJL_GET_STRING(find(object, "event", &count));
+	if (name == NULL || count != 1) {
+		parse_fail(p, "\"event\": expected one string");
+		return NULL;
+	}
+	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(kinds[i].name, name) == 0)
+			return &kinds[i];
+	parse_fail(p, "unknown event \"%.64s\"", name);
+	return NULL;
+}
+
+/* Deeper than an event can be, yajl's tree would be freed by recursion. */
+static int
+check_text(struct parse *p, const char *line, size_t len)
+{
+	unsigned int depth = 0;
+	size_t i;
+
+	if (len > LINE_MAX_BYTES)
+		return parse_fail(
+		    p, "line longer than %d bytes", LINE_MAX_BYTES);
+	if (memchr(line, '\0', len) != NULL)
+		return parse_fail(p, "NUL byte");
+	for (i = 0; i < len; i++)
+		if ((line[i] == '{' || line[i] == '[') &&
+		    ++depth > DEPTH_MAX * 8)
+			return parse_fail(p, "too many brackets");
+	return 0;
+}
+
+static void
+set_defaults(struct replay_event *ev)
+{
+	memset(ev, 0, sizeof(*ev));
+	ev->device.speed = USB_SPEED_FULL;
+	ev->device.ninterfaces = 1;
+	ev->device.interfaces[0].class = 0xff;
+}
+
+/* The digest stands for all that a device says of itself. */
+static void
+set_digest(struct usbdev *d, const char *line, size_t len)
+{
+	SHA2_CTX ctx;
+
+	SHA256Init(&ctx);
+	SHA256Update(&ctx, (const uint8_t *)line, len);
+	SHA256Final(d->digest, &ctx);
+}
+
+static int
+parse_object(struct parse *p, yajl_val object)
+{
+	const struct event_kind *kind;
+	const char *wrong;
+
+	if (!YAJL_IS_OBJECT(object))
+		return parse_fail(p, "expected a JSON object");
+	if ((kind = find_kind(p, object)) == NULL)
+		return -1;
+	p->ev->type = kind->type;
+	if (read_members(p, object, kind->members) == -1)
+		return -1;
+	if (kind->type == REPLAY_DEVICE_ADD &&
+	    (wrong = usbdev_check(&p->ev->device)) != NULL)
+		return parse_fail(p, "the device's %s is wrong", wrong);
+	return 0;
+}
+
+int
+events_parse(const char *line, size_t len, struct replay_event *ev, char *error,
+    size_t n)
+{
+	struct parse p = { .ev = ev, .error = error, .n = n };
+	char *text, why[128] = "";
+	yajl_val object;
+	int rc;
+
+	set_defaults(ev);
+	if (check_text(&p, line, len) == -1)
+		return -1;
+	if ((text = strndup(line, len)) == NULL)
+		return parse_fail(&p, "out of memory");
+	object = yajl_tree_parse(text, why, sizeof(why));
+	free(text);
+	if (object == NULL) {
+		why[strcspn(why, "\n")] = '\0';
+		return parse_fail(&p, "not JSON: %s", why);
+	}
+	rc = parse_object(&p, object);
+	yajl_tree_free(object);
+	set_digest(&ev->device, line, len);
+	return rc;
+}

@@ -1,0 +1,360 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "conf.h"
+#include "core.h"
+#include "errors.h"
+#include "events.h"
+#include "json.h"
+#include "log.h"
+#include "replay.h"
+
+#define DEFAULT_CONF SYSCONFDIR "/usbmgrd.conf"
+
+static struct {
+	const char *path;
+	unsigned long line;
+	struct core *core;
+	struct conf *conf;
+	uint64_t now;
+	struct core_action *actions; /* of the event being replayed */
+	size_t nactions;
+	size_t maxactions;
+	struct core_action *pending; /* attaches not yet answered */
+	size_t npending;
+	size_t maxpending;
+} replay = { .now = 1 };
+
+static void replay_event(struct core_event *);
+
+static void
+append(struct core_action **list, size_t *n, size_t *max,
+    const struct core_action *a)
+{
+	if (*n == *max) {
+		*max = *max * 2 + 16;
+		*list = reallocarray(*list, *max, sizeof(**list));
+		if (*list == NULL)
+			fatal("reallocarray");
+	}
+	(*list)[(*n)++] = *a;
+}
+
+static void
+answer(const struct core_action *a, enum result result, const char *text)
+{
+	struct msg_result m;
+	struct core_event ev = { .type = EV_RESULT, .u.result = &m };
+
+	memset(&m, 0, sizeof(m));
+	m.request = a->request;
+	m.vm = a->vm;
+	m.result = result;
+	strlcpy(m.text, text, sizeof(m.text));
+	replay_event(&ev);
+}
+
+/* A detach succeeds at once, an attach unless the next event denies it. */
+static void
+replay_event(struct core_event *ev)
+{
+	const struct core_action *actions;
+	struct core_action *copy;
+	size_t i, n;
+
+	ev->now = replay.now;
+	actions = core_event(replay.core, ev, &n);
+	if (n == 0)
+		return;
+	if ((copy = reallocarray(NULL, n, sizeof(*copy))) == NULL)
+		fatal("reallocarray");
+	memcpy(copy, actions, n * sizeof(*copy));
+	for (i = 0; i < n; i++) {
+		append(&replay.actions, &replay.nactions, &replay.maxactions,
+		    &copy[i]);
+		if (copy[i].type == ACT_ATTACH)
+			append(&replay.pending, &replay.npending,
+			    &replay.maxpending, &copy[i]);
+	}
+	for (i = 0; i < n; i++)
+		if (copy[i].type == ACT_DETACH)
+			answer(&copy[i], RESULT_OK, "");
+	free(copy);
+}
+
+static void
+print_action(const struct core_action *a)
+{
+	static const char *const names[] = { [ACT_DETACH] = "detach",
+		[ACT_ATTACH] = "attach",
+		[ACT_HOLD] = "hold" };
+	char buf[4096], port[USBPORT_STRLEN], hex[8];
+	struct json j;
+
+	json_init(&j, buf, sizeof(buf));
+	json_object(&j, NULL);
+	json_str(&j, "action", names[a->type]);
+	if (a->vmname != NULL)
+		json_str(&j, "vm", a->vmname);
+	json_str(&j, "device", usbport_string(&a->port, port));
+	json_num(&j, "devnum", a->devnum);
+	if (a->type == ACT_ATTACH) {
+		snprintf(hex, sizeof(hex), "%04x", a->vendor);
+		json_str(&j, "vendor", hex);
+		snprintf(hex, sizeof(hex), "%04x", a->product);
+		json_str(&j, "product", hex);
+	}
+	json_str(&j, "reason", a->reason);
+	json_end(&j, '}');
+	if (json_finish(&j) != 0)
+		puts(buf);
+}
+
+static void
+print_actions(void)
+{
+	size_t i;
+
+	core_sort_actions(replay.actions, replay.nactions);
+	for (i = 0; i < replay.nactions; i++)
+		print_action(&replay.actions[i]);
+	replay.nactions = 0;
+}
+
+static void
+answer_pending(void)
+{
+	struct core_action *list = replay.pending;
+	size_t i, n = replay.npending;
+
+	replay.pending = NULL;
+	replay.npending = replay.maxpending = 0;
+	for (i = 0; i < n; i++)
+		answer(&list[i], RESULT_OK, "");
+	free(list);
+	if (replay.npending > 0)
+		answer_pending();
+}
+
+static const char *
+attach_failed(const struct replay_event *ev)
+{
+	struct core_action a;
+	size_t i;
+
+	for (i = replay.npending; i > 0; i--) {
+		a = replay.pending[i - 1];
+		if (usbport_cmp(&a.port, &ev->port) != 0)
+			continue;
+		memmove(&replay.pending[i - 1], &replay.pending[i],
+		    (replay.npending - i) * sizeof(a));
+		replay.npending--;
+		answer(
+		    &a, qmp_error_result("GenericError", ev->error), ev->error);
+		return NULL;
+	}
+	return "no attach of that device comes before it";
+}
+
+static const char *
+vm_change(const struct replay_event *ev, enum vm_state state)
+{
+	struct msg_vm_state m;
+	struct core_event cev = { .type = EV_VM_STATE, .u.vm_state = &m };
+	const struct conf_vm *vm;
+
+	TAILQ_FOREACH(vm, &replay.conf->vms, entry)
+		if (strcmp(vm->msg.name, ev->vm) == 0)
+			break;
+	if (vm == NULL)
+		return "the policy has no such vm";
+	memset(&m, 0, sizeof(m));
+	m.vm = vm->msg.vm;
+	m.state = state;
+	replay_event(&cev);
+	return NULL;
+}
+
+static const char *
+device_remove(const struct replay_event *ev)
+{
+	struct msg_device_gone gone;
+	struct core_event cev = { .type = EV_DEVICE_GONE, .u.gone = &gone };
+
+	memset(&gone, 0, sizeof(gone));
+	gone.port = ev->port;
+	gone.devnum = core_devnum(replay.core, &ev->port);
+	if (gone.devnum == 0)
+		return "nothing is plugged there";
+	replay_event(&cev);
+	return NULL;
+}
+
+static void
+device_add(const struct replay_event *ev)
+{
+	struct core_event cev = { .type = EV_DEVICE, .u.device = &ev->device };
+
+	replay_event(&cev);
+}
+
+static void
+tick(const struct replay_event *ev)
+{
+	struct core_event cev = { .type = EV_TICK };
+	uint64_t next, until = replay.now + ev->ms;
+
+	while ((next = core_next(replay.core)) != 0 && next <= until) {
+		replay.now = next;
+		replay_event(&cev);
+	}
+	replay.now = until;
+}
+
+/* NULL, or what is wrong with an event that could be read. */
+static const char *
+replay_one(const struct replay_event *ev)
+{
+	if (ev->type != REPLAY_ATTACH_FAILED)
+		answer_pending();
+	switch (ev->type) {
+	case REPLAY_DEVICE_ADD:
+		device_add(ev);
+		return NULL;
+	case REPLAY_DEVICE_REMOVE:
+		return device_remove(ev);
+	case REPLAY_VM_UP:
+		return vm_change(ev, VM_READY);
+	case REPLAY_VM_DOWN:
+		return vm_change(ev, VM_ABSENT);
+	case REPLAY_ATTACH_FAILED:
+		return attach_failed(ev);
+	case REPLAY_TICK:
+		tick(ev);
+		return NULL;
+	}
+	return NULL;
+}
+
+static int
+replay_line(const char *line, size_t len)
+{
+	static struct replay_event ev;
+	char error[256];
+	const char *wrong;
+
+	if (len > 0 && line[len - 1] == '\n')
+		len--;
+	if (strspn(line, " \t\r") >= len)
+		return 0;
+	if (events_parse(line, len, &ev, error, sizeof(error)) == -1)
+		wrong = error;
+	else
+		wrong = replay_one(&ev);
+	if (wrong == NULL)
+		print_actions();
+	else
+		fprintf(
+		    stderr, "%s:%lu: %s\n", replay.path, replay.line, wrong);
+	return wrong == NULL ? 0 : -1;
+}
+
+static int
+replay_file(FILE *in)
+{
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t len;
+	int rc = 0;
+
+	while (rc == 0 && (len = getline(&line, &size, in)) != -1) {
+		replay.line++;
+		rc = replay_line(line, (size_t)len);
+	}
+	if (ferror(in)) {
+		fprintf(stderr, "%s: %s\n", replay.path, strerror(errno));
+		rc = -1;
+	}
+	free(line);
+	return rc;
+}
+
+static void
+replay_policy(const struct conf *conf)
+{
+	struct core_event policy = { .type = EV_POLICY };
+	struct core_event scan = { .type = EV_SCAN_DONE };
+	const char *wrong;
+
+	if ((replay.core = core_new()) == NULL)
+		fatal("core_new");
+	policy.u.policy = conf_policy(conf, &wrong);
+	if (policy.u.policy == NULL)
+		fatalx("policy: %s", wrong);
+	replay_event(&policy);
+	replay_event(&scan);
+}
+
+static void
+usage(void)
+{
+	fprintf(stderr, "usage: usbmgrctl replay [-f file] events\n");
+	exit(2);
+}
+
+int
+replay_main(int argc, char *argv[])
+{
+	const char *path = DEFAULT_CONF;
+	FILE *in;
+	int ch, rc;
+
+	optind = 1;
+	while ((ch = getopt(argc, argv, "f:")) != -1) {
+		if (ch != 'f')
+			usage();
+		path = optarg;
+	}
+	if (argc - optind != 1)
+		usage();
+	if ((replay.conf = conf_parse(path, CONF_ANYBODY)) == NULL)
+		return 1;
+	replay.path = argv[optind];
+	in = strcmp(replay.path, "-") == 0 ? stdin : fopen(replay.path, "re");
+	if (in == NULL)
+		fatal("%s", replay.path);
+	replay_policy(replay.conf);
+	rc = replay_file(in);
+	if (in != stdin)
+		fclose(in);
+	core_free(replay.core);
+	conf_free(replay.conf);
+	free(replay.actions);
+	free(replay.pending);
+	if (fflush(stdout) == EOF)
+		fatal("standard output");
+	return rc == 0 ? 0 : 1;
+}
+
+int
+check_main(int argc, char *argv[])
+{
+	struct conf *conf;
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: usbmgrctl check file\n");
+		exit(2);
+	}
+	if ((conf = conf_parse(argv[1], CONF_ROOT_ONLY)) == NULL)
+		return 1;
+	conf_free(conf);
+	fprintf(stderr, "configuration OK\n");
+	return 0;
+}

@@ -1,0 +1,348 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "confbuild.h"
+#include "confint.h"
+#include "log.h"
+#include "sandbox.h"
+
+#define GUEST_PORT_MAX 15 /* qemu-xhci has no more */
+
+struct build build;
+
+void *
+build_alloc(size_t size)
+{
+	void *p = calloc(1, size);
+
+	if (p == NULL)
+		fatal("calloc");
+	return p;
+}
+
+void
+build_start(void)
+{
+	memset(&build, 0, sizeof(build));
+	build.conf = build_alloc(sizeof(*build.conf));
+	TAILQ_INIT(&build.conf->vms);
+	TAILQ_INIT(&build.conf->rules);
+	TAILQ_INIT(&build.refs);
+	build_rule_init();
+}
+
+/* Takes value; to is what it goes to, once. */
+static void
+set_string(char *to, size_t size, char *value, const char *what)
+{
+	if (to[0] != '\0')
+		lex_error(lex_here(), "second %s \"%s\"", what, value);
+	else if (value[0] == '\0')
+		lex_error(lex_here(), "%s is empty", what);
+	else if (strlcpy(to, value, size) >= size)
+		lex_error(lex_here(), "%s \"%s\" is longer than %zu bytes",
+		    what, value, size - 1);
+	free(value);
+}
+
+static void
+set_path(char *to, size_t size, char *value, const char *what)
+{
+	if (value[0] == '/') {
+		set_string(to, size, value, what);
+		return;
+	}
+	lex_error(
+	    lex_here(), "%s \"%s\": expected an absolute path", what, value);
+	free(value);
+}
+
+void
+build_log_directory(char *value)
+{
+	set_path(build.conf->log_directory, sizeof(build.conf->log_directory),
+	    value, "log directory");
+}
+
+void
+build_control(char *value)
+{
+	set_path(build.conf->control, sizeof(build.conf->control), value,
+	    "control socket");
+}
+
+void
+build_control_group(char *value)
+{
+	set_string(build.conf->control_group, sizeof(build.conf->control_group),
+	    value, "group");
+}
+
+void
+build_events(enum events_source source)
+{
+	if (build.has_events)
+		lex_error(lex_here(), "second events");
+	build.has_events = 1;
+	build.conf->events = source;
+}
+
+/* Processes */
+
+void
+build_process(char *name)
+{
+	enum proc_id proc;
+
+	build.process = NULL;
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		if (strcmp(proc_name(proc), name) == 0) {
+			build.process = &build.conf->processes[proc];
+			build.process_id = proc;
+		}
+	if (build.process == NULL)
+		lex_error(lex_here(),
+		    "process \"%s\": expected engine, monitor or qmpclient",
+		    name);
+	free(name);
+}
+
+void
+build_process_user(char *value)
+{
+	if (build.process == NULL) {
+		free(value);
+		return;
+	}
+	set_string(
+	    build.process->user, sizeof(build.process->user), value, "user");
+}
+
+void
+build_process_pledge(char *value)
+{
+	struct conf_process *p = build.process;
+	char word[64];
+
+	if (p == NULL)
+		;
+	else if (p->has_promises)
+		lex_error(lex_here(), "second pledge \"%s\"", value);
+	else if (sandbox_check_promises(
+		     build.process_id, value, word, sizeof(word)) == -1)
+		lex_error(lex_here(),
+		    "pledge \"%s\": %s has no promise \"%s\", only \"%s\"",
+		    value, proc_name(build.process_id), word,
+		    sandbox_promises(build.process_id));
+	else if (strlcpy(p->promises, value, sizeof(p->promises)) >=
+		 sizeof(p->promises))
+		lex_error(lex_here(), "pledge is longer than %zu bytes",
+		    sizeof(p->promises) - 1);
+	else
+		p->has_promises = 1;
+	free(value);
+}
+
+/* Machines */
+
+static struct conf_vm *
+vm_find(const char *name)
+{
+	struct conf_vm *vm;
+
+	TAILQ_FOREACH(vm, &build.conf->vms, entry)
+		if (strcmp(vm->msg.name, name) == 0)
+			return vm;
+	return NULL;
+}
+
+/* A machine whose line has an error is known all the same: one message. */
+void
+build_vm(char *name)
+{
+	struct conf_vm *vm = build_alloc(sizeof(*vm));
+
+	if (name[0] == '\0' || strlen(name) >= MSG_VM_NAME_MAX)
+		lex_error(lex_here(), "vm name \"%s\": expected 1 to %d bytes",
+		    name, MSG_VM_NAME_MAX - 1);
+	else if (vm_find(name) != NULL)
+		lex_error(lex_here(), "vm \"%s\" is there already", name);
+	strlcpy(vm->msg.name, name, sizeof(vm->msg.name));
+	vm->msg.vm = ++build.conf->nvms;
+	TAILQ_INSERT_TAIL(&build.conf->vms, vm, entry);
+	build.vm = vm;
+	build.vm_has_handover = 0;
+	free(name);
+}
+
+void
+build_vm_qmp(char *value)
+{
+	struct conf_vm *vm;
+
+	TAILQ_FOREACH(vm, &build.conf->vms, entry)
+		if (vm != build.vm && vm->qmp[0] != '\0' &&
+		    strcmp(vm->qmp, value) == 0)
+			lex_error(lex_here(),
+			    "qmp \"%s\" is the socket of vm \"%s\"", value,
+			    vm->msg.name);
+	set_path(build.vm->qmp, sizeof(build.vm->qmp), value, "qmp");
+}
+
+void
+build_vm_bus(char *value)
+{
+	set_string(build.vm->msg.bus, sizeof(build.vm->msg.bus), value, "bus");
+}
+
+void
+build_vm_ports(char *value)
+{
+	struct msg_vm *m = &build.vm->msg;
+	unsigned int first, last;
+	int end = 0;
+
+	if (sscanf(value, "%2u%n", &first, &end) == 1 && value[end] == '\0')
+		last = first;
+	else if (sscanf(value, "%2u-%2u%n", &first, &last, &end) != 2 ||
+		 value[end] != '\0')
+		first = last = 0;
+	if (m->first_port != 0)
+		lex_error(lex_here(), "second port \"%s\"", value);
+	else if (first == 0 || last < first || last > GUEST_PORT_MAX)
+		lex_error(lex_here(),
+		    "port \"%s\": expected ports of the guest's bus from 1 "
+		    "to %d, as in 3 or 5-8",
+		    value, GUEST_PORT_MAX);
+	m->first_port = (uint16_t)first;
+	m->last_port = (uint16_t)last;
+	free(value);
+}
+
+/* Words to bits; 0 after an error. */
+uint64_t
+build_pledge_bits(const char *words)
+{
+	char copy[LEX_WORD_MAX], *rest = copy, *word;
+	uint64_t bits = 0, bit;
+
+	strlcpy(copy, words, sizeof(copy));
+	while ((word = strsep(&rest, " \t")) != NULL) {
+		if (word[0] == '\0')
+			continue;
+		if ((bit = class_word_bit(word)) == 0) {
+			lex_error(lex_here(),
+			    "pledge \"%s\": \"%s\" is no class word; "
+			    "usbmgrd.conf(5) lists them",
+			    words, word);
+			return 0;
+		}
+		bits |= bit;
+	}
+	if (bits == 0)
+		lex_error(lex_here(), "pledge is empty");
+	return bits;
+}
+
+void
+build_vm_pledge(char *value)
+{
+	if (build.vm->msg.pledge != 0)
+		lex_error(lex_here(), "second pledge \"%s\"", value);
+	else
+		build.vm->msg.pledge = build_pledge_bits(value);
+	free(value);
+}
+
+void
+build_vm_handover(char *value)
+{
+	if (build.vm_has_handover)
+		lex_error(lex_here(), "second handover \"%s\"", value);
+	else if (strcmp(value, "fd") == 0)
+		build.vm->msg.handover = HANDOVER_FD;
+	else if (strcmp(value, "address") == 0)
+		build.vm->msg.handover = HANDOVER_ADDRESS;
+	else
+		lex_error(lex_here(), "handover \"%s\": expected fd or address",
+		    value);
+	build.vm_has_handover = 1;
+	free(value);
+}
+
+void
+build_vm_end(void)
+{
+	if (build.vm->qmp[0] == '\0')
+		lex_error(lex_here(),
+		    "vm \"%s\" without qmp: expected qmp \"/path/of/socket\"",
+		    build.vm->msg.name);
+}
+
+/* The whole */
+
+static void
+set_vm(const struct vm_ref *ref, uint32_t number)
+{
+	struct conf_rule *rule;
+	unsigned int i;
+
+	for (rule = ref->first; rule != NULL; rule = TAILQ_NEXT(rule, entry)) {
+		for (i = 0; i < rule->msg.nvms; i++)
+			if (rule->msg.vms[i] == number)
+				break;
+		if (i < rule->msg.nvms)
+			lex_error(
+			    ref->place, "vm \"%s\" stands twice", ref->name);
+		else if (i == MSG_RULE_VMS_MAX)
+			lex_error(ref->place, "more than %d machines",
+			    MSG_RULE_VMS_MAX);
+		else
+			rule->msg.vms[rule->msg.nvms++] = number;
+		if (rule == ref->last)
+			break;
+	}
+}
+
+static void
+resolve(void)
+{
+	struct conf_vm *vm;
+	struct vm_ref *ref;
+
+	while ((ref = TAILQ_FIRST(&build.refs)) != NULL) {
+		TAILQ_REMOVE(&build.refs, ref, entry);
+		vm = vm_find(ref->name);
+		if (vm == NULL)
+			lex_error(ref->place,
+			    "unknown vm \"%s\": no line says vm \"%s\" "
+			    "qmp \"...\"",
+			    ref->name, ref->name);
+		else if (ref->first != NULL)
+			set_vm(ref, vm->msg.vm);
+		free(ref->name);
+		free(ref);
+	}
+}
+
+struct conf *
+build_finish(void)
+{
+	struct conf *conf = build.conf;
+
+	build_rule_drop();
+	resolve();
+	if (conf->log_directory[0] == '\0')
+		strlcpy(conf->log_directory, "/var/log/usbmgrd",
+		    sizeof(conf->log_directory));
+	if (conf->control[0] == '\0')
+		strlcpy(conf->control, RUNDIR "/usbmgrd.sock",
+		    sizeof(conf->control));
+	conf_check_shadows(conf);
+	return conf;
+}

@@ -1,0 +1,63 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#ifndef CONFINT_H
+#define CONFINT_H
+
+#include "classes.h"
+#include "conf.h"
+#include "confbuild.h"
+#include "lex.h"
+
+/* What the files that build a conf share, and nobody else includes. */
+
+/* A machine named by a rule that may stand before the machine's own line. */
+struct vm_ref {
+	TAILQ_ENTRY(vm_ref) entry;
+	struct conf_rule *first; /* all rules that its line stands for, */
+	struct conf_rule *last; /* from this one to that one */
+	char *name;
+	struct lex_place place;
+};
+
+TAILQ_HEAD(vm_refs, vm_ref);
+
+struct build {
+	struct conf *conf;
+	int has_events;
+	struct conf_process *process; /* being read, NULL after an error */
+	enum proc_id process_id;
+	struct conf_vm *vm; /* being read */
+	int vm_has_handover;
+	struct vm_refs refs;
+};
+
+extern struct build build;
+
+/* build_alloc: zeroed; ends the process when memory is short. */
+void *build_alloc(size_t);
+
+/* build_pledge_bits: class words to bits; 0 after an error was noted. */
+uint64_t build_pledge_bits(const char *words);
+
+/* build_rule_init: no rule is being read. */
+void build_rule_init(void);
+
+/*
+ * match_apply: let the rule compare with word.  NULL, or what was expected
+ * instead.  A text of the rule points to word then.
+ */
+const char *match_apply(enum match_kind, char *word, struct conf_rule *);
+
+/* match_name: the keyword. */
+const char *match_name(enum match_kind);
+
+/*
+ * conf_check_shadows: warn of rules that never decide, because an earlier
+ * quick rule matches all that they match.
+ */
+void conf_check_shadows(const struct conf *);
+
+#endif
