@@ -113,7 +113,11 @@ def prepare(cache, say):
         _command("busybox", "depmod", "-b", work, version)
         with open(work + "/version", "w") as out:
             out.write(version)
-        os.rename(work, ready)
+        try:
+            os.rename(work, ready)
+        except OSError:
+            if not os.path.exists(ready):       # by another one meanwhile
+                raise
     return ready
 
 

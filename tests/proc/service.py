@@ -172,17 +172,19 @@ def matches(text, pattern):
 
 
 def stat_of(pid):
-    """State and parent of a process, or None."""
+    """Name, state and parent of a process; None if there is no such."""
     try:
         text = open("/proc/%d/stat" % pid).read()
     except OSError:
         return None
-    return text[text.rindex(")") + 2:].split()[:2]
+    name, rest = text.split("(", 1)[1].rsplit(")", 1)
+    state, parent = rest.split()[:2]
+    return name, state, int(parent)
 
 
 def is_alive(pid):
     stat = stat_of(pid)
-    return stat is not None and stat[0] != "Z"
+    return stat is not None and stat[1] != "Z"
 
 
 def status_of(pid, key):
@@ -263,11 +265,11 @@ class Service:
             return pids
         for entry in os.listdir("/proc"):
             stat = stat_of(int(entry)) if entry.isdigit() else None
-            if stat is None or int(stat[1]) != self.process.pid:
-                continue
-            name = open("/proc/%s/comm" % entry).read().strip()
-            name = name.replace("usbmgrd-", "")
-            pids["qmpclient" if name == "qmpclie" else name] = int(entry)
+            if stat is not None and stat[2] == self.process.pid:
+                # A name has 15 characters, so one is cut off.
+                name = stat[0].replace("usbmgrd-", "")
+                name = "qmpclient" if name == "qmpclie" else name
+                pids[name] = int(entry)
         return pids
 
     def stop(self):
