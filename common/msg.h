@@ -266,15 +266,31 @@ enum device_state {
 };
 #undef DEVICE_STATE_ENUM
 
+struct ctl_port {
+	struct usbport port;
+	uint16_t zero;
+};
+
 struct ctl_device {
 	struct usbdev dev;
 	uint32_t state; /* enum device_state */
 	uint32_t request; /* of the last attach, 0: none */
 	uint32_t guest_port;
-	uint32_t zero;
+	uint32_t retry_ms; /* until it is tried again, 0: not planned */
 	char vm[MSG_VM_NAME_MAX]; /* "" if none */
 	char rule[MSG_WHERE_MAX];
 	char reason[MSG_TEXT_MAX];
+};
+
+/* A rule that matches the device. */
+struct ctl_rule {
+	uint32_t action; /* enum rule_action */
+	uint32_t quick;
+	uint32_t companion; /* through the other half of its port */
+	uint32_t decides;
+	uint32_t nvms;
+	char vms[MSG_RULE_VMS_MAX][MSG_VM_NAME_MAX];
+	char where[MSG_WHERE_MAX];
 };
 
 struct ctl_vm {
@@ -362,6 +378,10 @@ struct ctl_vm {
 	    "list the plugged devices")                                        \
 	X(MSG_CTL_SHOW_VMS, P(CLIENT), P(ENGINE), struct msg_none, 0,          \
 	    "list the machines")                                               \
+	X(MSG_CTL_EXPLAIN, P(CLIENT), P(ENGINE), struct ctl_port, 0,           \
+	    "why is a device where it is")                                     \
+	X(MSG_CTL_RULE, P(ENGINE), P(CLIENT), struct ctl_rule, 0,              \
+	    "a rule that matches the device to explain")                       \
 	X(MSG_CTL_DEVICE, P(ENGINE), P(CLIENT), struct ctl_device, 0,          \
 	    "a device")                                                        \
 	X(MSG_CTL_VM, P(ENGINE), P(CLIENT), struct ctl_vm, 0, "a machine")     \

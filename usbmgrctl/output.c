@@ -20,9 +20,8 @@ tail_nothing(void)
 {
 }
 
-/* What a device or a guest has written, made harmless for a terminal. */
-static const char *
-visible(const char *s, char *buf, size_t size)
+const char *
+output_visible(const char *s, char *buf, size_t size)
 {
 	strnvis(buf, s, size, VIS_NOSLASH | VIS_TAB | VIS_NL);
 	return buf;
@@ -42,13 +41,14 @@ item_device(const void *item)
 	char port[USBPORT_STRLEN], name[4 * NAME_WIDTH + 1],
 	    vm[4 * MSG_VM_NAME_MAX], reason[4 * MSG_TEXT_MAX];
 
-	visible(d->dev.name, name, sizeof(name));
+	output_visible(d->dev.name, name, sizeof(name));
 	printf("%-9s %3u %04x:%04x %-*.*s %-10s %s\n",
 	    usbport_string(&d->dev.port, port), d->dev.devnum, d->dev.vendor,
 	    d->dev.product, NAME_WIDTH, NAME_WIDTH, name,
 	    device_state_string(d->state),
-	    d->vm[0] == '\0' ? "-" : visible(d->vm, vm, sizeof(vm)));
-	printf("%-9s     %s\n", "", visible(d->reason, reason, sizeof(reason)));
+	    d->vm[0] == '\0' ? "-" : output_visible(d->vm, vm, sizeof(vm)));
+	printf("%-9s     %s\n", "",
+	    output_visible(d->reason, reason, sizeof(reason)));
 }
 
 static void
@@ -64,9 +64,10 @@ item_vm(const void *item)
 	const struct ctl_vm *v = item;
 	char name[4 * MSG_VM_NAME_MAX], reason[4 * MSG_TEXT_MAX];
 
-	printf("%-20s %-10s %7u  %s\n", visible(v->name, name, sizeof(name)),
+	printf("%-20s %-10s %7u  %s\n",
+	    output_visible(v->name, name, sizeof(name)),
 	    vm_state_string(v->state), v->devices,
-	    visible(v->reason, reason, sizeof(reason)));
+	    output_visible(v->reason, reason, sizeof(reason)));
 }
 
 static void
@@ -143,22 +144,28 @@ json_identity(struct json *j, const struct usbdev *d)
 	json_str_or_null(j, "busy", d->busy);
 }
 
+void
+output_device_members(struct json *j, const struct ctl_device *d)
+{
+	json_identity(j, &d->dev);
+	json_str(j, "state", device_state_string(d->state));
+	json_str_or_null(j, "vm", d->vm);
+	json_str_or_null(j, "rule", d->rule);
+	json_str(j, "reason", d->reason);
+	json_num(j, "request", d->request);
+	json_num(j, "guest_port", d->guest_port);
+	json_num(j, "retry_ms", d->retry_ms);
+}
+
 static void
 item_device_json(const void *item)
 {
-	const struct ctl_device *d = item;
 	char buf[16384];
 	struct json j;
 
 	json_init(&j, buf, sizeof(buf));
 	json_object(&j, NULL);
-	json_identity(&j, &d->dev);
-	json_str(&j, "state", device_state_string(d->state));
-	json_str_or_null(&j, "vm", d->vm);
-	json_str_or_null(&j, "rule", d->rule);
-	json_str(&j, "reason", d->reason);
-	json_num(&j, "request", d->request);
-	json_num(&j, "guest_port", d->guest_port);
+	output_device_members(&j, item);
 	json_end(&j, '}');
 	print_json(&j);
 }

@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "conf.h"
 #include "core.h"
 #include "errors.h"
 #include "events.h"
+#include "explain.h"
 #include "json.h"
 #include "log.h"
 #include "replay.h"
@@ -21,6 +21,7 @@
 static struct {
 	const char *path;
 	unsigned long line;
+	int silent; /* actions are not printed */
 	struct core *core;
 	struct conf *conf;
 	uint64_t now;
@@ -123,7 +124,7 @@ print_actions(void)
 	size_t i;
 
 	core_sort_actions(replay.actions, replay.nactions);
-	for (i = 0; i < replay.nactions; i++)
+	for (i = 0; i < replay.nactions && !replay.silent; i++)
 		print_action(&replay.actions[i]);
 	replay.nactions = 0;
 }
@@ -302,57 +303,83 @@ replay_policy(const struct conf *conf)
 	replay_event(&scan);
 }
 
-static void
-usage(void)
+static int
+replay_run(const char *file, const char *events)
 {
-	fprintf(stderr, "usage: usbmgrctl replay [-f file] events\n");
-	exit(2);
-}
-
-int
-replay_main(int argc, char *argv[])
-{
-	const char *path = DEFAULT_CONF;
 	FILE *in;
-	int ch, rc;
+	int rc;
 
-	optind = 1;
-	while ((ch = getopt(argc, argv, "f:")) != -1) {
-		if (ch != 'f')
-			usage();
-		path = optarg;
-	}
-	if (argc - optind != 1)
-		usage();
-	if ((replay.conf = conf_parse(path, CONF_ANYBODY)) == NULL)
-		return 1;
-	replay.path = argv[optind];
-	in = strcmp(replay.path, "-") == 0 ? stdin : fopen(replay.path, "re");
+	replay.conf =
+	    conf_parse(file == NULL ? DEFAULT_CONF : file, CONF_ANYBODY);
+	if (replay.conf == NULL)
+		return -1;
+	replay.path = events;
+	in = strcmp(events, "-") == 0 ? stdin : fopen(events, "re");
 	if (in == NULL)
-		fatal("%s", replay.path);
+		fatal("%s", events);
 	replay_policy(replay.conf);
 	rc = replay_file(in);
 	if (in != stdin)
 		fclose(in);
+	return rc;
+}
+
+static void
+replay_free(void)
+{
 	core_free(replay.core);
 	conf_free(replay.conf);
 	free(replay.actions);
 	free(replay.pending);
-	if (fflush(stdout) == EOF)
-		fatal("standard output");
-	return rc == 0 ? 0 : 1;
 }
 
 int
-check_main(int argc, char *argv[])
+replay_events(const char *file, const char *events)
 {
-	struct conf *conf;
+	int rc;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: usbmgrctl check file\n");
-		exit(2);
+	rc = replay_run(file, events);
+	replay_free();
+	return rc == 0 ? 0 : 1;
+}
+
+static void
+explain_rule_cb(const struct ctl_rule *rule, void *arg)
+{
+	(void)arg;
+	explain_rule(rule);
+}
+
+static void
+explain_device_cb(const struct ctl_device *d, void *arg)
+{
+	(void)arg;
+	explain_device(d);
+}
+
+int
+replay_explain(const char *file, const char *events, const struct usbport *port)
+{
+	int rc;
+
+	replay.silent = 1;
+	rc = replay_run(file, events);
+	if (rc == 0) {
+		answer_pending();
+		core_clock(replay.core, replay.now);
+		core_explain(replay.core, port, explain_rule_cb,
+		    explain_device_cb, NULL);
 	}
-	if ((conf = conf_parse(argv[1], CONF_ROOT_ONLY)) == NULL)
+	replay_free();
+	return rc;
+}
+
+int
+check_file(const char *file)
+{
+	struct conf *conf = conf_parse(file, CONF_ROOT_ONLY);
+
+	if (conf == NULL)
 		return 1;
 	conf_free(conf);
 	fprintf(stderr, "configuration OK\n");

@@ -3,162 +3,156 @@
  * SPDX-License-Identifier: ISC
  */
 
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "imsg.h"
+#include "client.h"
+#include "explain.h"
 #include "log.h"
-#include "msg.h"
 #include "output.h"
 #include "replay.h"
 
 #define DEFAULT_SOCKET RUNDIR "/usbmgrd.sock"
-#define EXIT_NOT_RUNNING 3
 
-static const struct command {
-	const char *words[2];
+static const struct list {
+	const char *name;
 	enum msg_type request;
 	enum msg_type answer;
 	const struct output *table;
 	const struct output *json;
-} commands[] = {
-	{ { "show", "devices" }, MSG_CTL_SHOW_DEVICES, MSG_CTL_DEVICE,
-	    &output_devices, &output_devices_json },
-	{ { "show", "vms" }, MSG_CTL_SHOW_VMS, MSG_CTL_VM, &output_vms,
-	    &output_vms_json },
+} lists[] = {
+	{ "devices", MSG_CTL_SHOW_DEVICES, MSG_CTL_DEVICE, &output_devices,
+	    &output_devices_json },
+	{ "vms", MSG_CTL_SHOW_VMS, MSG_CTL_VM, &output_vms, &output_vms_json },
 };
+
+static const char *socket_path = DEFAULT_SOCKET;
+static int as_json;
+static const struct list *list;
 
 static void
 usage(void)
 {
 	fprintf(stderr, "usage: usbmgrctl [-j] [-s socket] show devices | vms\n"
+			"       usbmgrctl [-j] [-s socket] explain device\n"
+			"       usbmgrctl [-j] explain -f file events device\n"
 			"       usbmgrctl replay [-f file] events\n"
 			"       usbmgrctl check file\n");
 	exit(2);
 }
 
-static int
-connect_daemon(const char *path)
+static void
+unexpected(enum msg_type type)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	int fd;
-
-	if (strlcpy(sun.sun_path, path, sizeof(sun.sun_path)) >=
-	    sizeof(sun.sun_path))
-		fatalx("socket %s: path is too long", path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd == -1)
-		fatal("socket");
-	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
-		return fd;
-	if (errno == ENOENT || errno == ECONNREFUSED) {
-		log_warnx("usbmgrd is not running: nobody serves %s", path);
-		exit(EXIT_NOT_RUNNING);
-	}
-	fatal("socket %s", path);
-}
-
-/* The next message of the answer; its payload fits what the table says. */
-static enum msg_type
-receive(struct imsgbuf *ibuf, void *payload, size_t size)
-{
-	struct imsg imsg;
-	const char *why;
-	uint32_t type;
-	int n;
-
-	while ((n = imsgbuf_get(ibuf, &imsg)) == 0)
-		if ((n = imsgbuf_read(ibuf)) != 1)
-			break;
-	if (n != 1)
-		fatalx("usbmgrd ended the connection%s%s", n == 0 ? "" : ": ",
-		    n == 0 ? "" : strerror(errno));
-	type = imsg_get_type(&imsg);
-	why = msg_check(PROC_ENGINE, PROC_CLIENT, type, imsg_get_len(&imsg), 0);
-	if (why != NULL || imsg_get_len(&imsg) > size ||
-	    imsg_get_data(&imsg, payload, imsg_get_len(&imsg)) == -1)
-		fatalx("usbmgrd sent something odd (%s): is it of another "
-		       "version?",
-		    why == NULL ? msg_name(type) : why);
-	imsg_free(&imsg);
-	return (enum msg_type)type;
+	fatalx("usbmgrd answered with %s", msg_name(type));
 }
 
 static void
-ask(const char *path, const struct command *cmd, const struct output *out)
+show_item(enum msg_type type, const void *item)
 {
-	static const struct msg_none none;
-	union {
-		struct ctl_device device;
-		struct ctl_vm vm;
-	} item;
-	struct imsgbuf ibuf;
-	enum msg_type type;
-
-	if (imsgbuf_init(&ibuf, connect_daemon(path)) == -1)
-		fatal("imsgbuf_init");
-	if (imsg_compose(&ibuf, cmd->request, 0, -1, -1, &none, sizeof(none)) ==
-		-1 ||
-	    imsgbuf_flush(&ibuf) == -1)
-		fatal("cannot ask usbmgrd");
-	out->head();
-	while ((type = receive(&ibuf, &item, sizeof(item))) != MSG_CTL_END) {
-		if (type != cmd->answer)
-			fatalx("usbmgrd answered with %s", msg_name(type));
-		out->item(&item);
-	}
-	out->tail();
+	if (type != list->answer)
+		unexpected(type);
+	(as_json ? list->json : list->table)->item(item);
 }
 
-static const struct command *
-find_command(int argc, char *argv[])
+static int
+show(int argc, char *argv[])
 {
+	static const struct msg_none none;
+	const struct output *out;
 	size_t i;
 
 	if (argc != 2)
 		usage();
-	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(commands[i].words[0], argv[0]) == 0 &&
-		    strcmp(commands[i].words[1], argv[1]) == 0)
-			return &commands[i];
-	log_warnx("unknown command: %s %s", argv[0], argv[1]);
-	usage();
-	return NULL;
+	for (i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		if (strcmp(lists[i].name, argv[1]) == 0)
+			list = &lists[i];
+	if (list == NULL) {
+		log_warnx("show %s: expected devices or vms", argv[1]);
+		usage();
+	}
+	out = as_json ? list->json : list->table;
+	out->head();
+	client_ask(socket_path, list->request, &none, show_item);
+	out->tail();
+	return 0;
+}
+
+static void
+explain_item(enum msg_type type, const void *item)
+{
+	if (type == MSG_CTL_RULE)
+		explain_rule(item);
+	else if (type == MSG_CTL_DEVICE)
+		explain_device(item);
+	else
+		unexpected(type);
+}
+
+static void
+parse_device(const char *word, struct ctl_port *m)
+{
+	const char *errstr;
+
+	memset(m, 0, sizeof(*m));
+	if (usbport_parse(&m->port, word, &errstr) == -1)
+		fatalx("device \"%s\": %s", word, errstr);
+}
+
+static int
+explain(int argc, char *argv[], const char *file)
+{
+	struct ctl_port m;
+
+	if (argc != (file == NULL ? 2 : 3))
+		usage();
+	parse_device(argv[argc - 1], &m);
+	if (file == NULL)
+		client_ask(socket_path, MSG_CTL_EXPLAIN, &m, explain_item);
+	else if (replay_explain(file, argv[1], &m.port) == -1)
+		return 1;
+	return explain_print(&m.port, as_json) == 0 ? 0 : 1;
 }
 
 int
 main(int argc, char *argv[])
 {
-	const char *path = DEFAULT_SOCKET;
-	const struct command *cmd;
-	int ch, json = 0;
+	const char *file = NULL;
+	int ch, status;
 
 	log_init(PROC_CLIENT, 1);
-	/* What needs no daemon has options of its own. */
-	if (argc > 1 && strcmp(argv[1], "replay") == 0)
-		return replay_main(argc - 1, argv + 1);
-	if (argc > 1 && strcmp(argv[1], "check") == 0)
-		return check_main(argc - 1, argv + 1);
 	/* "show devices -j" is as good as "-j show devices". */
-	while ((ch = getopt(argc, argv, "js:")) != -1) {
+	while ((ch = getopt(argc, argv, "f:js:")) != -1) {
 		switch (ch) {
+		case 'f':
+			file = optarg;
+			break;
 		case 'j':
-			json = 1;
+			as_json = 1;
 			break;
 		case 's':
-			path = optarg;
+			socket_path = optarg;
 			break;
 		default:
 			usage();
 		}
 	}
-	cmd = find_command(argc - optind, argv + optind);
-	ask(path, cmd, json ? cmd->json : cmd->table);
+	argc -= optind;
+	argv += optind;
+	if (argc == 0)
+		usage();
+	if (strcmp(argv[0], "show") == 0 && file == NULL)
+		status = show(argc, argv);
+	else if (strcmp(argv[0], "explain") == 0)
+		status = explain(argc, argv, file);
+	else if (strcmp(argv[0], "replay") == 0 && argc == 2)
+		status = replay_events(file, argv[1]);
+	else if (strcmp(argv[0], "check") == 0 && argc == 2 && file == NULL)
+		status = check_file(argv[1]);
+	else
+		usage();
 	if (fflush(stdout) == EOF)
 		fatal("standard output");
-	return 0;
+	return status;
 }

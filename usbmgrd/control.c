@@ -30,7 +30,7 @@ static struct {
 	TAILQ_HEAD(clients, client) clients; /* oldest first */
 	uint32_t nclients;
 	uint32_t last_number;
-	const struct core *core;
+	struct core *core;
 } control = { .watch.fd = -1 };
 
 static void
@@ -68,13 +68,28 @@ send_vm(const struct ctl_vm *vm, void *arg)
 }
 
 static void
+send_rule(const struct ctl_rule *rule, void *arg)
+{
+	chan_send(arg, MSG_CTL_RULE, rule, -1);
+}
+
+static void
+client_explain(struct chan *c, const struct ctl_port *m)
+{
+	if (!usbport_valid(&m->port)) {
+		chan_fail(c, "port that is none");
+		return;
+	}
+	core_explain(control.core, &m->port, send_rule, send_device, c);
+}
+
+static void
 client_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 {
 	static const struct msg_none none;
 	struct client *client = c->arg;
 	struct json *j;
 
-	(void)payload;
 	(void)fd;
 	j = audit_begin("control");
 	json_num(j, "client", client->number);
@@ -82,7 +97,11 @@ client_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 	json_num(j, "pid", client->who.pid);
 	json_str(j, "request_type", msg_name(type));
 	audit_end();
+	core_clock(control.core, loop_now());
 	switch (type) {
+	case MSG_CTL_EXPLAIN:
+		client_explain(c, payload);
+		break;
 	case MSG_CTL_SHOW_DEVICES:
 		core_devices(control.core, send_device, c);
 		break;
@@ -151,7 +170,7 @@ control_accept(uint32_t events, void *arg)
 }
 
 void
-control_listen(int fd, const struct core *core)
+control_listen(int fd, struct core *core)
 {
 	TAILQ_INIT(&control.clients);
 	control.core = core;

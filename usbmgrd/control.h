@@ -17,6 +17,6 @@
  * control_listen: accept clients on fd, which it takes, and answer from
  * core, which must stay.
  */
-void control_listen(int fd, const struct core *core);
+void control_listen(int fd, struct core *core);
 
 #endif

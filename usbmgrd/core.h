@@ -66,6 +66,7 @@ struct core_action {
 	uint16_t vendor; /* 0 in a detach of a device that was not seen */
 	uint16_t product;
 	enum usbspeed speed;
+	int companion; /* the rule matched through the companion port */
 	uint64_t uevent;
 	uint8_t digest[USBDEV_DIGEST_LEN];
 	char id[MSG_ID_MAX]; /* of an attach or a detach */
@@ -104,6 +105,18 @@ uint64_t core_next(const struct core *);
  * machine?  1 or 0.
  */
 int core_check_result(const struct core *, const struct msg_result *);
+
+/* core_clock: the time that retries are shown relative to. */
+void core_clock(struct core *, uint64_t now);
+
+/*
+ * core_explain: call rule for each rule that matches the device, in the
+ * order of the policy, the deciding one last, then device.  -1 if nothing is
+ * plugged there, else 0.  Looks at all rules: for people.
+ */
+int core_explain(struct core *, const struct usbport *,
+    void (*rule)(const struct ctl_rule *, void *arg),
+    void (*device)(const struct ctl_device *, void *arg), void *arg);
 
 /*
  * core_devices, core_vms: call cb for each device, by bus and port; for each

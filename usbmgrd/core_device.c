@@ -234,6 +234,7 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 	a->vm = vm->conf.vm;
 	a->vmname = vm->conf.name;
 	a->request = att->request;
+	a->companion = dev->companion;
 	a->handover = (enum handover)vm->conf.handover;
 	strlcpy(a->id, att->id, sizeof(a->id));
 }

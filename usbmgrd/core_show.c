@@ -6,18 +6,36 @@
 #include <string.h>
 #include "core_int.h"
 
+void
+core_clock(struct core *core, uint64_t now)
+{
+	core->now = now;
+}
+
+static uint32_t
+until(const struct core *core, const struct retry *r)
+{
+	if (!r->listed)
+		return 0;
+	return r->at > core->now ? (uint32_t)(r->at - core->now) : 1;
+}
+
 static void
-describe_device(const struct device *dev, struct ctl_device *out)
+describe_device(
+    const struct core *core, const struct device *dev, struct ctl_device *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->dev = dev->dev;
 	out->state = dev->state;
 	out->request = dev->request;
 	strlcpy(out->reason, dev->reason, sizeof(out->reason));
+	out->retry_ms = until(core, &dev->retry);
 	if (dev->rule != NULL)
 		strlcpy(out->rule, dev->rule->where, sizeof(out->rule));
 	if (dev->att != NULL) {
 		out->guest_port = dev->att->guest_port;
+		if (out->retry_ms == 0)
+			out->retry_ms = until(core, &dev->att->retry);
 		strlcpy(out->vm, dev->att->vm->conf.name, sizeof(out->vm));
 	}
 }
@@ -31,7 +49,7 @@ core_devices(const struct core *core,
 	struct device *dev;
 
 	RB_FOREACH(dev, core_device_tree, &devices) {
-		describe_device(dev, &out);
+		describe_device(core, dev, &out);
 		cb(&out, arg);
 	}
 }
@@ -55,4 +73,56 @@ core_vms(const struct core *core, void (*cb)(const struct ctl_vm *, void *),
 				out.devices++;
 		cb(&out, arg);
 	}
+}
+
+struct explain {
+	const struct core *core;
+	const struct msg_rule *decides;
+	void (*rule)(const struct ctl_rule *, void *);
+	void *arg;
+	char where[MSG_WHERE_MAX]; /* of the rule told last */
+};
+
+static void
+explain_rule(const struct policy_match *match, void *arg)
+{
+	const struct msg_rule *m = match->rule;
+	struct explain *e = arg;
+	struct ctl_rule out;
+	unsigned int i;
+
+	/* A line with lists is several rules, of which one is told. */
+	if (strcmp(e->where, m->where) == 0 && m != e->decides)
+		return;
+	strlcpy(e->where, m->where, sizeof(e->where));
+	memset(&out, 0, sizeof(out));
+	out.action = m->action;
+	out.quick = (m->flags & RULE_QUICK) != 0;
+	out.companion = (uint32_t)match->companion;
+	out.decides = m == e->decides;
+	out.nvms = m->nvms;
+	for (i = 0; i < m->nvms; i++)
+		strlcpy(out.vms[i], core_vm_find(e->core, m->vms[i])->conf.name,
+		    sizeof(out.vms[i]));
+	strlcpy(out.where, m->where, sizeof(out.where));
+	e->rule(&out, e->arg);
+}
+
+int
+core_explain(struct core *core, const struct usbport *port,
+    void (*rule)(const struct ctl_rule *, void *),
+    void (*device)(const struct ctl_device *, void *), void *arg)
+{
+	struct device *dev = core_device_find(core, port);
+	struct explain e = { .core = core, .rule = rule, .arg = arg };
+	struct ctl_device out;
+
+	if (dev == NULL)
+		return -1;
+	e.decides = dev->rule;
+	if (core->policy != NULL)
+		policy_explain(core->policy, &dev->dev, explain_rule, &e);
+	describe_device(core, dev, &out);
+	device(&out, arg);
+	return 0;
 }

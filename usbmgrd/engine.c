@@ -54,6 +54,8 @@ audit_action(const char *event, const struct core_action *a)
 		json_num(j, "uevent", (int64_t)a->uevent);
 	}
 	json_str(j, "reason", a->reason);
+	if (a->companion)
+		json_str(j, "matched", "through its companion port");
 	audit_end();
 }
 

@@ -611,7 +611,7 @@ flush_waits_for_the_reader(void **state)
 	fill(MSG_OPEN_DEVICE, &open);
 	assert_int_not_equal(pid = fork(), -1);
 	if (pid == 0) {
-		chan_close(bed.chan);
+		close(bed.chan->ibuf.fd);
 		fcntl(bed.fd, F_SETFL, 0);
 		while (read(bed.fd, buf, sizeof(buf)) > 0)
 			;
@@ -640,7 +640,7 @@ client_gives_no_descriptors(void **state)
 	assert_int_equal(count_fds(), n);
 }
 
-/* What ends the process, tried in a child. */
+/* What ends the process, tried in a child with a loop of its own. */
 
 static int
 status_of(void (*f)(void))
@@ -651,6 +651,11 @@ status_of(void (*f)(void))
 	assert_int_not_equal(pid = fork(), -1);
 	if (pid == 0) {
 		dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+		/* No chan_close: epoll(7)'s set is the parent's, too. */
+		imsgbuf_clear(&bed.chan->ibuf);
+		imsgbuf_clear(&bed.peer);
+		free(bed.chan);
+		loop_init();
 		f();
 		_exit(42);
 	}
@@ -664,6 +669,7 @@ send_in_the_wrong_direction(void)
 {
 	static const struct msg_verbose verbose;
 
+	open_between(PROC_ENGINE, PROC_PARENT);
 	chan_send(bed.chan, MSG_VERBOSE, &verbose, -1);
 }
 
@@ -672,7 +678,7 @@ send_without_descriptor(void)
 {
 	static const struct msg_peer peer;
 
-	instead_between(PROC_PARENT, PROC_ENGINE);
+	open_between(PROC_PARENT, PROC_ENGINE);
 	chan_send(bed.chan, MSG_PEER, &peer, -1);
 }
 
@@ -687,19 +693,21 @@ our_own_mistakes_are_fatal(void **state)
 static void
 parent_breaks_the_protocol(void)
 {
+	open_between(PROC_ENGINE, PROC_PARENT);
 	chan_lost_fatal(bed.chan, "why");
 }
 
 static void
 parent_ends(void)
 {
+	open_between(PROC_ENGINE, PROC_PARENT);
 	chan_lost_fatal(bed.chan, NULL);
 }
 
 static void
 sibling_ends(void)
 {
-	bed.chan->peer = PROC_MONITOR;
+	open_between(PROC_ENGINE, PROC_MONITOR);
 	chan_lost_fatal(bed.chan, NULL);
 	if (chan_is_open(bed.chan))
 		_exit(43);

@@ -1,0 +1,29 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+#ifndef CLIENT_H
+#define CLIENT_H
+
+#include "msg.h"
+
+#define EXIT_NOT_RUNNING 3
+
+/* Room for whatever usbmgrd answers with. */
+union client_item {
+	struct ctl_device device;
+	struct ctl_rule rule;
+	struct ctl_vm vm;
+};
+
+/*
+ * client_ask: send a request over the control socket and call answer for
+ * each message of the answer, without the one that ends it.  Ends the
+ * process with a message when usbmgrd is not there (EXIT_NOT_RUNNING) or
+ * does not answer.
+ */
+void client_ask(const char *path, enum msg_type request, const void *payload,
+    void (*answer)(enum msg_type, const void *));
+
+#endif
