@@ -16,6 +16,7 @@ static struct {
 	int fd;
 	uint64_t seq;
 	uint64_t lost;
+	int broken; /* the last line was written in part */
 	struct json json;
 	char line[AUDIT_LINE_MAX];
 } log_file = { .fd = -1 };
@@ -54,8 +55,8 @@ audit_begin(const char *event)
 {
 	struct json *j = &log_file.json;
 
-	/* A byte is kept for the newline. */
-	json_init(j, log_file.line, sizeof(log_file.line) - 1);
+	/* A byte is kept on each side for a newline. */
+	json_init(j, log_file.line + 1, sizeof(log_file.line) - 2);
 	json_object(j, NULL);
 	put_time(j);
 	json_str(j, "process", proc_name(log_proc()));
@@ -68,15 +69,22 @@ static int
 put_line(void)
 {
 	struct json *j = &log_file.json;
+	char *line = log_file.line + 1;
+	ssize_t n;
 	size_t len;
 
 	json_end(j, '}');
 	if ((len = json_finish(j)) == 0)
 		return -1;
-	log_file.line[len++] = '\n';
-	if (write(log_file.fd, log_file.line, len) != (ssize_t)len)
-		return -1;
-	return 0;
+	line[len++] = '\n';
+	if (log_file.broken) {
+		*--line = '\n';
+		len++;
+	}
+	n = write(log_file.fd, line, len);
+	if (n > 0)
+		log_file.broken = (size_t)n < len;
+	return n == (ssize_t)len ? 0 : -1;
 }
 
 void

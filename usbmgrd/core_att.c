@@ -136,13 +136,10 @@ attach_failed(struct core *core, struct device *dev, struct vm *vm,
     const struct msg_result *m)
 {
 	dev->failed_vm = vm->conf.vm;
-	retry_failed(
-	    &core->retries, &dev->retry, core->now, (enum result)m->result);
-	dev->state = DEV_FAILED;
-	snprintf(dev->reason, sizeof(dev->reason), "%.60s: %.190s",
+	retry_failed(&core->retries, &dev->retry, core->now,
+	    (enum result)m->result);
+	snprintf(dev->failure, sizeof(dev->failure), "%.60s: %.190s",
 	    result_string(m->result), m->text);
-	core_action_add(
-	    core, ACT_HOLD, &dev->dev.port, dev->dev.devnum, dev->reason);
 }
 
 static void
@@ -175,6 +172,9 @@ result_of_detach(
 	struct device *dev = att->dev;
 
 	if (m->result == RESULT_OK) {
+		/* Where it is now, what failed before may work. */
+		if (dev != NULL)
+			retry_reset(&core->retries, &dev->retry);
 		att_left(core, att, 1);
 		return;
 	}

@@ -286,7 +286,7 @@ core_device_reconcile(struct core *core, struct device *dev)
 	else if (want == NULL)
 		device_hold(core, dev, state, reason);
 	else if (!device_may_try(core, dev, want))
-		dev->state = DEV_FAILED; /* the reason is there since then */
+		device_hold(core, dev, DEV_FAILED, dev->failure);
 	else if (core_att_elsewhere(core, &dev->dev)) {
 		dev->state = DEV_DETACHING;
 		strlcpy(dev->reason, "still in another machine",

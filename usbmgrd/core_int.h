@@ -58,6 +58,7 @@ struct device {
 	int dropped; /* somebody else took it out of its machine */
 	struct retry retry; /* of an attach that failed */
 	uint32_t failed_vm; /* the machine that refused it */
+	char failure[MSG_TEXT_MAX]; /* and why */
 	char reason[MSG_TEXT_MAX];
 };
 

@@ -651,7 +651,7 @@ status_of(void (*f)(void))
 	assert_int_not_equal(pid = fork(), -1);
 	if (pid == 0) {
 		dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
-		/* No chan_close: epoll(7)'s set is the parent's, too. */
+		/* No chan_close: both share the epoll(7) set. */
 		imsgbuf_clear(&bed.chan->ibuf);
 		imsgbuf_clear(&bed.peer);
 		free(bed.chan);
