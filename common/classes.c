@@ -37,8 +37,8 @@ class_agree(
     const struct usbclass *a, const struct usbclass *b, unsigned int parts)
 {
 	return a->class == b->class &&
-	    (parts < 2 || a->subclass == b->subclass) &&
-	    (parts < 3 || a->protocol == b->protocol);
+	       (parts < 2 || a->subclass == b->subclass) &&
+	       (parts < 3 || a->protocol == b->protocol);
 }
 
 uint64_t

@@ -41,7 +41,7 @@ uint64_t class_bits(const struct usbclass *);
  * bits promise?  1; or 0 with *breach the first one that has not, or NULL
  * for a device that shows no interfaces.
  */
-int classes_promised(const struct usbdev *, uint64_t bits,
-    const struct usbclass **breach);
+int classes_promised(
+    const struct usbdev *, uint64_t bits, const struct usbclass **breach);
 
 #endif

@@ -64,7 +64,7 @@ to_stderr(const char *text)
 	char visible[LINE_MAX_LEN], line[LINE_MAX_LEN + 64];
 	int n;
 
-	strnvis(visible, text, sizeof(visible), VIS_SAFE | VIS_NOSLASH);
+	strnvis(visible, text, sizeof(visible), VIS_NOSLASH | VIS_NL);
 	if (log_me == PROC_PARENT || log_me == PROC_CLIENT)
 		n = snprintf(
 		    line, sizeof(line), "%s: %s\n", getprogname(), visible);

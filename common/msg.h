@@ -66,13 +66,19 @@ enum handover {
 	HANDOVER_ADDRESS
 };
 
+/* Whether its QMP socket is for us alone. */
+enum monitor_use {
+	MONITOR_PERSISTENT,
+	MONITOR_SHARED
+};
+
 struct msg_vm {
 	uint64_t pledge; /* words of classes.h as bits, 0: none */
 	uint32_t vm; /* number of this machine as long as it is known */
 	uint32_t handover;
 	uint16_t first_port; /* of the guest's bus that may be used; 0: all */
 	uint16_t last_port;
-	uint32_t zero;
+	uint32_t monitor; /* enum monitor_use */
 	char name[MSG_VM_NAME_MAX];
 	char bus[MSG_BUS_MAX]; /* of the guest, "xhci.0"; "": find it */
 };
@@ -206,6 +212,7 @@ struct msg_detach {
 	X(RESULT_NO_CONTROLLER, "no USB controller")        \
 	X(RESULT_MIGRATING, "machine is migrating")         \
 	X(RESULT_VM_LOST, "connection to the machine lost") \
+	X(RESULT_BUSY, "machine's QMP socket in use")       \
 	X(RESULT_OTHER, "refused by QEMU")
 
 #define RESULT_ENUM(type, text) type,
@@ -345,6 +352,12 @@ struct ctl_vm {
 	    "connected QMP socket of a machine")                               \
 	X(MSG_QMP_LOST, P(QMPCLIENT), P(PARENT), struct msg_qmp_lost, 0,       \
 	    "that connection is closed; connect again")                        \
+	X(MSG_QMP_RELEASE, P(QMPCLIENT), P(PARENT), struct msg_vm_number, 0,   \
+	    "that connection is closed for now, others use the socket, too")   \
+	X(MSG_QMP_WANT, P(QMPCLIENT), P(PARENT), struct msg_vm_number, 0,      \
+	    "there is something to do again for a released machine")           \
+	X(MSG_QMP_GONE, P(PARENT), P(QMPCLIENT), struct msg_vm_number, 0,      \
+	    "a released machine has ended; its loss is to be told")            \
 	X(MSG_VM_SOCKET, P(PARENT), P(ENGINE), struct msg_vm_socket, 0,        \
 	    "result of connecting to a machine")                               \
 	X(MSG_VM_HAS, P(QMPCLIENT), P(ENGINE), struct msg_vm_has, 0,           \

@@ -66,7 +66,7 @@ usbport_parse(struct usbport *port, const char *s, const char **errstr)
 	memset(port, 0, sizeof(*port));
 	port->busnum = (uint16_t)digits(&s, USB_BUSNUM_MAX);
 	if (port->busnum == 0) {
-		*errstr = "a bus is a number from 1, as in 3:9";
+		*errstr = "a bus is a number from 1 to 999, as in 3:9";
 		return -1;
 	}
 	if (*s++ != ':') {

@@ -111,8 +111,7 @@ monitor_start(void)
 {
 	static const struct msg_none none;
 
-	if (monitor.started || !mounts_ready() ||
-	    !chan_is_open(&monitor.engine))
+	if (monitor.started || !mounts_ready())
 		fatalx("START came too early or again");
 	log_info("listening to uevents of %s", uevent_source());
 	chan_send(&monitor.parent, MSG_READY, &none, -1);

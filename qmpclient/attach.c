@@ -13,6 +13,7 @@
 #include "errors.h"
 #include "log.h"
 #include "qmpclient.h"
+#include "shared.h"
 #include "usbfs.h"
 
 /* What is known so far of an attach whose other half is to come. */
@@ -22,7 +23,8 @@ struct half {
 	uint32_t request;
 	int asked; /* attach is valid */
 	int answered; /* with a result; the other half is to be dropped */
-	int opened; /* device, fd, error are valid */
+	int opened; /* device, fd, error are valid, or QEMU opens it */
+	uint64_t since;
 	struct msg_attach attach;
 	struct msg_open_device device;
 	int fd;
@@ -283,14 +285,15 @@ attach_start(
 	unsigned int port;
 	enum result result = RESULT_OK;
 
-	port = ports_choose(&vm->ports, (enum usbspeed)m->speed);
+	port = ports_choose(&vm->ports, &vm->range, (enum usbspeed)m->speed);
 	qmpid_parse(&parts, m->id);
 	if (vm->bus_path[0] == '\0') {
 		strlcpy(text, vm->problem, size);
 		vm_recount_soon(vm);
 		result = RESULT_NO_CONTROLLER;
 	} else if (port == 0) {
-		snprintf(text, size, "no free port on bus %s", vm->bus_name);
+		ports_why_none(&vm->ports, &vm->range,
+		    (enum usbspeed)m->speed, vm->bus_name, text, size);
 		result = RESULT_BUS_FULL;
 	} else if (vm_device_find(vm, m->id) != NULL) {
 		strlcpy(text, "the machine has that id already", size);
@@ -357,7 +360,10 @@ half_overdue(void *arg)
 {
 	struct half *h = arg;
 
-	if (h->opened)
+	if (h->opened && h->asked) {
+		half_close(h);
+		half_answer(h, RESULT_BUSY, SHARED_BUSY);
+	} else if (h->opened)
 		log_warnx("request %u: opened a device that nobody attached",
 		    h->request);
 	half_answer(h, RESULT_OTHER, "the parent did not open it in time");
@@ -378,6 +384,7 @@ half_get(uint32_t request)
 		fatal("calloc");
 	h->request = request;
 	h->fd = -1;
+	h->since = loop_now();
 	TAILQ_INSERT_TAIL(&halves, h, entry);
 	nhalves++;
 	loop_timer_set(&h->timer, ATTACH_HALF_MS, half_overdue, h);
@@ -394,6 +401,8 @@ half_verify(const struct half *h, char *text, size_t size)
 		snprintf(text, size, "open: %s", strerror(h->error));
 		return usbfs_errno_result(h->error);
 	}
+	if (h->fd == -1)
+		return RESULT_OK; /* QEMU opens it */
 	if (h->device.busnum != m->port.busnum ||
 	    h->device.devnum != m->devnum) {
 		snprintf(text, size, "the parent opened %u/%u instead of %u/%u",
@@ -406,41 +415,82 @@ half_verify(const struct half *h, char *text, size_t size)
 }
 
 static void
-half_join(struct half *h)
+half_start(struct half *h, struct vm *vm)
 {
 	char text[MSG_TEXT_MAX] = "";
-	enum result result;
+	enum result result = half_verify(h, text, sizeof(text));
+	int fd = h->fd;
+
+	if (result == RESULT_OK) {
+		h->fd = -1;
+		result = attach_start(vm, &h->attach, fd, text, sizeof(text));
+	}
+	half_close(h);
+	if (result == RESULT_OK)
+		h->answered = 1;
+	else
+		half_answer(h, result, text);
+}
+
+static void
+half_join(struct half *h)
+{
+	uint64_t waited = loop_now() - h->since;
 	struct vm *vm;
-	int fd;
 
 	if (!h->opened || !h->asked)
 		return;
 	vm = vm_find(h->attach.vm);
 	if (!h->answered && vm != NULL && vm->ready) {
-		result = half_verify(h, text, sizeof(text));
-		if (result == RESULT_OK) {
-			fd = h->fd;
-			h->fd = -1;
-			result = attach_start(
-			    vm, &h->attach, fd, text, sizeof(text));
+		if (h->error == 0 && !shared_want(vm)) {
+			loop_timer_set(&h->timer,
+			    waited < SHARED_WAIT_MS ? SHARED_WAIT_MS - waited
+						    : 0,
+			    half_overdue, h);
+			return;
 		}
-		half_close(h);
-		if (result == RESULT_OK)
-			h->answered = 1;
-		else
-			half_answer(h, result, text);
+		half_start(h, vm);
 	}
 	half_free(h);
+}
+
+int
+attach_waiting(uint32_t vm)
+{
+	struct half *h;
+
+	TAILQ_FOREACH(h, &halves, entry)
+		if (h->asked && h->opened && h->attach.vm == vm)
+			return 1;
+	return 0;
+}
+
+void
+attach_vm_online(uint32_t vm)
+{
+	struct half *h, *next;
+
+	for (h = TAILQ_FIRST(&halves); h != NULL; h = next) {
+		next = TAILQ_NEXT(h, entry);
+		if (h->asked && h->attach.vm == vm)
+			half_join(h);
+	}
 }
 
 void
 attach_vm_lost(uint32_t vm)
 {
-	struct half *h;
+	struct half *h, *next;
 
-	TAILQ_FOREACH(h, &halves, entry)
-		if (h->asked && h->attach.vm == vm)
-			half_answer(h, RESULT_VM_LOST, "connection lost");
+	for (h = TAILQ_FIRST(&halves); h != NULL; h = next) {
+		next = TAILQ_NEXT(h, entry);
+		if (!h->asked || h->attach.vm != vm)
+			continue;
+		half_close(h);
+		half_answer(h, RESULT_VM_LOST, "connection lost");
+		if (h->opened)
+			half_free(h);
+	}
 }
 
 /* Messages. */
@@ -458,18 +508,6 @@ attach_check(const struct msg_attach *m)
 		fatalx("attach of request %u makes no sense", m->request);
 }
 
-/* An attach without a descriptor. */
-static void
-attach_address(struct vm *vm, const struct msg_attach *m)
-{
-	char text[MSG_TEXT_MAX] = "";
-	enum result result;
-
-	result = attach_start(vm, m, -1, text, sizeof(text));
-	if (result != RESULT_OK)
-		attach_result(m->request, m->vm, result, 0, text);
-}
-
 void
 attach_request(const struct msg_attach *m)
 {
@@ -477,10 +515,6 @@ attach_request(const struct msg_attach *m)
 	struct half *h;
 
 	attach_check(m);
-	if (vm != NULL && vm->ready && vm->conf.handover == HANDOVER_ADDRESS) {
-		attach_address(vm, m);
-		return;
-	}
 	if ((h = half_get(m->request)) == NULL) {
 		attach_result(m->request, m->vm, RESULT_OTHER, 0,
 		    "too many devices on their way");
@@ -492,6 +526,8 @@ attach_request(const struct msg_attach *m)
 	h->attach = *m;
 	if (vm == NULL || !vm->ready)
 		half_answer(h, RESULT_VM_LOST, "machine is not ready");
+	else if (vm->conf.handover == HANDOVER_ADDRESS)
+		h->opened = 1;
 	half_join(h);
 }
 
@@ -561,6 +597,12 @@ detach_deleted(void *owner, const struct reply *reply, void *arg)
 }
 
 void
+detach_refuse(const struct msg_detach *m, enum result result, const char *text)
+{
+	attach_result(m->request, m->vm, result, 0, text);
+}
+
+void
 detach_request(const struct msg_detach *m)
 {
 	struct vm *vm = vm_find(m->vm);
@@ -572,8 +614,11 @@ detach_request(const struct msg_detach *m)
 	    qmpid_parse(&parts, m->id) == -1)
 		fatalx("detach of request %u is not of ours", m->request);
 	if (vm == NULL || !vm->ready) {
-		attach_result(m->request, m->vm, RESULT_VM_LOST, 0,
-		    "machine is not ready");
+		detach_refuse(m, RESULT_VM_LOST, "machine is not ready");
+		return;
+	}
+	if (!shared_want(vm)) {
+		shared_wait(m);
 		return;
 	}
 	op = op_new(m->request, parts.request, m->id);

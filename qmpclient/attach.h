@@ -30,8 +30,19 @@ void attach_open_failed(const struct msg_open_failed *);
 /* detach_request: MSG_DETACH.  An id that is not of ours ends us. */
 void detach_request(const struct msg_detach *);
 
-/* attach_vm_lost: the requests that wait for their other half fail. */
+/*
+ * detach_refuse: answer MSG_DETACH without doing anything; text says why.
+ */
+void detach_refuse(const struct msg_detach *, enum result, const char *text);
+
+/*
+ * attach_vm_lost: the requests that wait, for their other half or for a
+ * connection, fail.  attach_vm_online: those that waited for a connection
+ * are sent.  attach_waiting: 1 if there are such ones, else 0.
+ */
 void attach_vm_lost(uint32_t vm);
+void attach_vm_online(uint32_t vm);
+int attach_waiting(uint32_t vm);
 
 /* detach_fdsets: the machine runs again: drop what it could not close. */
 void detach_fdsets(struct vm *);

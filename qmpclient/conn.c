@@ -84,7 +84,12 @@ conn_overdue(void *arg)
 	struct command *cmd = TAILQ_FIRST(&c->sent);
 	uint64_t now = loop_now();
 
-	if (!c->greeted)
+	if (!c->greeted && c->ops->late != NULL &&
+	    !qmp_input_partial(&c->in)) {
+		loop_timer_set(
+		    &c->deadline, CONN_GREETING_MS, conn_overdue, c);
+		c->ops->late(c->owner);
+	} else if (!c->greeted)
 		conn_fail(c, QMP_END_TIMEOUT, "no greeting in %d s",
 		    CONN_GREETING_MS / 1000);
 	else if (cmd != NULL && now >= c->head_since + CONN_REPLY_MS)
@@ -329,6 +334,8 @@ conn_answer(struct conn *c, const struct reply *reply)
 	conn_audit(c, cmd, reply);
 	cmd->cb(c->owner, reply, cmd->arg);
 	free(cmd);
+	if (c->nsent == 0 && !c->failed && c->ops->idle != NULL)
+		c->ops->idle(c->owner);
 }
 
 static void

@@ -52,6 +52,13 @@ struct conn_ops {
 	 * with conn_close.  Never called from within a call of ours.
 	 */
 	void (*lost)(void *owner, enum qmp_end, const char *why);
+	/*
+	 * If not NULL, called instead of giving the connection up when not
+	 * a byte of the greeting came in time, and again after as long.
+	 */
+	void (*late)(void *owner);
+	/* If not NULL: the last command was answered. */
+	void (*idle)(void *owner);
 };
 
 struct command;

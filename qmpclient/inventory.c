@@ -184,16 +184,22 @@ static void
 inventory_device(struct inventory *inv, const char *path, const char *name)
 {
 	struct question *q;
+	struct device *dev;
 	struct qmpid parts;
 
-	if (qmpid_parse(&parts, name) == -1 ||
-	    vm_device_find(inv->vm, name) != NULL)
+	if (qmpid_parse(&parts, name) == -1)
 		return;
-	if (vm_device_add(inv->vm, name, &parts, DEVICE_ATTACHED) == NULL) {
+	if ((dev = vm_device_find(inv->vm, name)) != NULL) {
+		dev->seen = DEVICE_KNOWN;
+		return;
+	}
+	dev = vm_device_add(inv->vm, name, &parts, DEVICE_ATTACHED);
+	if (dev == NULL) {
 		log_warnx("%s: more than %d devices, %s is left alone",
 		    inv->vm->conf.name, VM_DEVICES_MAX, name);
 		return;
 	}
+	dev->seen = DEVICE_NEW;
 	q = inventory_question(inv, inventory_device_port);
 	if (inventory_path(q, path, name) == -1)
 		inventory_forget(inv, q);
@@ -292,8 +298,12 @@ inventory_start(struct vm *vm)
 		"/machine/peripheral-anon", "/machine/unattached" };
 	struct inventory *inv = inventory_new(vm, inventory_bus);
 	struct question *q;
+	struct device *dev;
 	size_t i;
 
+	vm->bus_path[0] = '\0';
+	TAILQ_FOREACH(dev, &vm->devices, entry)
+		dev->seen = DEVICE_UNSEEN;
 	inventory_ask(
 	    inv, "query-status", inventory_question(inv, inventory_status));
 	for (i = 0; i < sizeof(containers) / sizeof(containers[0]); i++) {

@@ -4,6 +4,7 @@
  */
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,17 +16,64 @@ ports_bit(unsigned int n)
 	return n >= 1 && n <= PORTS_MAX ? 1U << n : 0;
 }
 
-unsigned int
-ports_choose(const struct ports *ports, enum usbspeed speed)
+int
+ports_range_ok(const struct port_range *range)
 {
-	unsigned int i, max;
+	if (range->first == 0)
+		return range->last == 0;
+	return range->first <= range->last && range->last <= PORTS_MAX;
+}
 
-	max = speed == USB_SPEED_SUPER && ports->usb3 > 0 ? ports->usb3
-							  : ports->usb2;
-	for (i = 1; i <= max && i <= PORTS_MAX; i++)
+/* How many ports the bus has for a device of that speed. */
+static unsigned int
+ports_for(const struct ports *ports, enum usbspeed speed)
+{
+	unsigned int n;
+
+	n = speed == USB_SPEED_SUPER && ports->usb3 > 0 ? ports->usb3
+							: ports->usb2;
+	return n <= PORTS_MAX ? n : PORTS_MAX;
+}
+
+unsigned int
+ports_choose(const struct ports *ports, const struct port_range *range,
+    enum usbspeed speed)
+{
+	unsigned int i = range->first == 0 ? 1 : range->first;
+	unsigned int last = ports_for(ports, speed);
+
+	if (range->first != 0 && range->last < last)
+		last = range->last;
+	for (; i <= last; i++)
 		if ((ports->taken & ports_bit(i)) == 0)
 			return i;
 	return 0;
+}
+
+void
+ports_why_none(const struct ports *ports, const struct port_range *range,
+    enum usbspeed speed, const char *bus, char *buf, size_t size)
+{
+	unsigned int n = ports_for(ports, speed);
+	char policy[64];
+
+	if (range->first == 0) {
+		snprintf(buf, size, "no free port on bus %s", bus);
+		return;
+	}
+	if (range->first == range->last)
+		snprintf(policy, sizeof(policy), "port %u", range->first);
+	else
+		snprintf(policy, sizeof(policy), "ports %u-%u", range->first,
+		    range->last);
+	if (range->first > n)
+		snprintf(buf, size,
+		    "bus %s has %u ports, the policy allows %s only", bus, n,
+		    policy);
+	else
+		snprintf(buf, size,
+		    "no free port on bus %s, the policy allows %s only", bus,
+		    policy);
 }
 
 unsigned int

@@ -6,6 +6,7 @@
 #ifndef PORTS_H
 #define PORTS_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include "usbdev.h"
 
@@ -25,12 +26,29 @@ struct ports {
 /* ports_bit: bit of port number n; 0 if n is not 1 to PORTS_MAX. */
 uint32_t ports_bit(unsigned int n);
 
+/* Ports that may be used, first to last; first 0: all of the bus. */
+struct port_range {
+	unsigned int first;
+	unsigned int last;
+};
+
+/* ports_range_ok: 1 if it is 0-0 or lies within 1 to PORTS_MAX, else 0. */
+int ports_range_ok(const struct port_range *);
+
 /*
- * ports_choose: lowest free port for a device of that speed; 0 if there is
- * none.  On a bus without super speed ports such a device gets another one,
- * QEMU then runs it at high speed.
+ * ports_choose: lowest free port of the range for a device of that speed; 0
+ * if there is none.  On a bus without super speed ports such a device gets
+ * another one, QEMU then runs it at high speed.
  */
-unsigned int ports_choose(const struct ports *, enum usbspeed);
+unsigned int ports_choose(
+    const struct ports *, const struct port_range *, enum usbspeed);
+
+/*
+ * ports_why_none: why ports_choose found none on the bus of that name, in
+ * words that name the range, into buf of size bytes.
+ */
+void ports_why_none(const struct ports *, const struct port_range *,
+    enum usbspeed, const char *bus, char *buf, size_t size);
 
 /*
  * ports_parse: port number of a QEMU port path, "4" or "4.1" (behind a hub

@@ -61,8 +61,6 @@ qmpclient_start(const struct msg_start *m)
 {
 	static const struct msg_none none;
 
-	if (!chan_is_open(&engine))
-		fatalx("started without a channel to the engine");
 	log_set_verbose(m->verbose != 0);
 	tell_parent(MSG_READY, &none);
 }
@@ -92,6 +90,9 @@ qmpclient_dispatch_parent(
 	case MSG_QMP_SOCKET:
 		sock = payload;
 		vm_socket(sock->vm, sock->pid, fd);
+		break;
+	case MSG_QMP_GONE:
+		vm_gone(((const struct msg_vm_number *)payload)->vm);
 		break;
 	case MSG_DEVICE_FD:
 		attach_device(payload, fd);

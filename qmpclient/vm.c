@@ -12,6 +12,7 @@
 #include "inventory.h"
 #include "log.h"
 #include "qmpclient.h"
+#include "shared.h"
 #include "vm.h"
 
 #define VM_RECOUNT_MS 1000
@@ -26,6 +27,14 @@ static const struct conn_ops vm_conn_ops = {
 	.greeting = vm_greeting,
 	.event = vm_event,
 	.lost = vm_lost,
+};
+
+static const struct conn_ops vm_shared_ops = {
+	.greeting = vm_greeting,
+	.event = vm_event,
+	.lost = vm_lost,
+	.late = shared_late,
+	.idle = shared_idle,
 };
 
 struct vm *
@@ -103,7 +112,7 @@ vm_port_free(struct vm *vm, unsigned int port)
 
 /* The life of a connection. */
 
-static void
+void
 vm_say_state(const struct vm *vm, enum vm_state state, const char *text)
 {
 	struct msg_vm_state m;
@@ -133,6 +142,7 @@ vm_forget(struct vm *vm)
 	vm->ready = 0;
 	conn_close(&vm->conn);
 	inventory_stop(vm);
+	shared_lost(vm);
 	loop_timer_del(&vm->recount);
 	attach_vm_lost(vm->conf.vm);
 	while ((dev = TAILQ_FIRST(&vm->devices)) != NULL)
@@ -146,17 +156,20 @@ vm_forget(struct vm *vm)
 void
 vm_add(const struct msg_vm *conf)
 {
+	struct port_range range = { conf->first_port, conf->last_port };
 	struct vm *vm;
 
 	if (vm_find(conf->vm) != NULL)
 		fatalx("machine %u is there already", conf->vm);
 	if (!msg_string_ok(conf->name, sizeof(conf->name)) ||
 	    !msg_string_ok(conf->bus, sizeof(conf->bus)) ||
-	    conf->handover > HANDOVER_ADDRESS)
+	    conf->handover > HANDOVER_ADDRESS ||
+	    conf->monitor > MONITOR_SHARED || !ports_range_ok(&range))
 		fatalx("machine %u makes no sense", conf->vm);
 	if ((vm = calloc(1, sizeof(*vm))) == NULL)
 		fatal("calloc");
 	vm->conf = *conf;
+	vm->range = range;
 	conn_init(&vm->conn);
 	TAILQ_INIT(&vm->devices);
 	TAILQ_INSERT_TAIL(&vms, vm, entry);
@@ -179,26 +192,50 @@ vm_socket(uint32_t number, int32_t pid, int fd)
 {
 	struct vm *vm = vm_find(number);
 
-	if (vm == NULL || vm->conn.fd != -1)
+	if (vm == NULL || vm->conn.fd != -1 ||
+	    vm->shared.wanted != vm->ready)
 		fatalx("no use for a socket of machine %u", number);
+	if (vm->ready && pid != vm->pid) {
+		vm_forget(vm);
+		vm_say_state(vm, VM_LOST, "another QEMU has its socket");
+	}
 	vm->pid = pid;
-	conn_open(&vm->conn, fd, vm->conf.name, &vm_conn_ops, vm);
-	vm_say_state(vm, VM_CONNECTING, "connected, no greeting yet");
+	vm->shared.wanted = 0;
+	conn_open(&vm->conn, fd, vm->conf.name,
+	    vm->conf.monitor == MONITOR_SHARED ? &vm_shared_ops : &vm_conn_ops, vm);
+	if (!vm->ready)
+		vm_say_state(vm, VM_CONNECTING, "connected, no greeting yet");
+}
+
+static void
+vm_ended(struct vm *vm, enum qmp_end end, const char *why)
+{
+	struct msg_qmp_lost m;
+
+	vm_forget(vm);
+	vm_say_state(vm, VM_LOST, why);
+	m.vm = vm->conf.vm;
+	m.end = end;
+	tell_parent(MSG_QMP_LOST, &m);
+}
+
+void
+vm_gone(uint32_t number)
+{
+	struct vm *vm = vm_find(number);
+
+	if (vm == NULL || vm->conn.fd != -1 || !vm->ready)
+		fatalx("machine %u cannot end so", number);
+	vm_ended(vm, QMP_END_CLOSED, "QEMU has ended, or its socket");
 }
 
 static void
 vm_lost(void *owner, enum qmp_end end, const char *why)
 {
-	struct vm *vm = owner;
-	struct msg_qmp_lost m;
 	char text[MSG_TEXT_MAX];
 
 	strlcpy(text, why, sizeof(text)); /* why ends with the connection */
-	vm_forget(vm);
-	vm_say_state(vm, VM_LOST, text);
-	m.vm = vm->conf.vm;
-	m.end = end;
-	tell_parent(MSG_QMP_LOST, &m);
+	vm_ended(owner, end, text);
 }
 
 static void
@@ -229,19 +266,27 @@ vm_greeting(void *owner, const char *version)
 }
 
 void
+vm_ready_text(const struct vm *vm, char *buf, size_t size)
+{
+	snprintf(buf, size, "QEMU %s%s%s", vm->version,
+	    vm->problem[0] != '\0' ? "; " : "", vm->problem);
+}
+
+void
 vm_inventory_done(struct vm *vm)
 {
 	char text[MSG_TEXT_MAX];
 	struct device *dev;
 
-	if (vm->ready)
-		return;
-	TAILQ_FOREACH(dev, &vm->devices, entry)
-		vm_device_say(vm, dev, MSG_VM_HAS);
-	snprintf(text, sizeof(text), "QEMU %s%s%s", vm->version,
-	    vm->problem[0] != '\0' ? "; " : "", vm->problem);
-	vm->ready = 1;
-	vm_say_state(vm, VM_READY, text);
+	if (!vm->ready) {
+		TAILQ_FOREACH(dev, &vm->devices, entry)
+			vm_device_say(vm, dev, MSG_VM_HAS);
+		vm_ready_text(vm, text, sizeof(text));
+		vm->ready = 1;
+		vm_say_state(vm, VM_READY, text);
+	} else if (vm->conf.monitor == MONITOR_SHARED)
+		shared_compare(vm);
+	shared_online(vm);
 }
 
 static void
@@ -253,7 +298,7 @@ vm_recount(void *arg)
 void
 vm_recount_soon(struct vm *vm)
 {
-	if (vm->ready && vm->recount.at == 0)
+	if (vm->ready && vm->conn.fd != -1 && vm->recount.at == 0)
 		loop_timer_set(&vm->recount, VM_RECOUNT_MS, vm_recount, vm);
 }
 

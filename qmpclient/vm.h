@@ -21,11 +21,19 @@ enum device_at {
 	DEVICE_DETACHING
 };
 
+/* By the last inventory. */
+enum device_seen {
+	DEVICE_UNSEEN,
+	DEVICE_KNOWN,
+	DEVICE_NEW
+};
+
 struct device {
 	TAILQ_ENTRY(device) entry;
 	char id[MSG_ID_MAX];
 	struct qmpid parts; /* of id */
 	enum device_at at;
+	enum device_seen seen;
 	unsigned int guest_port; /* 0: unknown */
 };
 TAILQ_HEAD(devices, device);
@@ -38,12 +46,25 @@ TAILQ_HEAD(devices, device);
 
 struct inventory;
 
+/*
+ * What a machine whose QMP socket others use, too (MONITOR_SHARED), needs
+ * beside the rest: see shared.h.
+ */
+struct shared {
+	struct loop_timer linger; /* until the connection is let go */
+	uint64_t since; /* when it got online */
+	int online; /* the inventory of this connection is complete */
+	int wanted; /* a connection was asked for and did not come yet */
+	int late; /* it was told that no greeting comes */
+};
+
 struct vm {
 	TAILQ_ENTRY(vm) entry;
 	struct msg_vm conf;
 	int32_t pid; /* of the QEMU at the other end */
 	struct conn conn;
-	int ready; /* the inventory is complete */
+	int ready; /* the engine was told so: an inventory was complete */
+	struct shared shared;
 	int running; /* guest code runs: query-status, STOP, RESUME */
 	char version[64];
 	struct inventory *inventory; /* while one is taken */
@@ -52,6 +73,7 @@ struct vm {
 	char bus_name[QOM_NAME_MAX];
 	char problem[128]; /* why there is none, or "" */
 	struct ports ports;
+	struct port_range range; /* of the policy */
 	struct devices devices;
 	unsigned int ndevices;
 	/* remove-fd of these has to be sent again when the machine runs */
@@ -66,6 +88,16 @@ struct vm {
 void vm_add(const struct msg_vm *);
 void vm_remove(uint32_t number);
 void vm_socket(uint32_t number, int32_t pid, int fd);
+
+/* vm_gone: MSG_QMP_GONE. */
+void vm_gone(uint32_t number);
+
+/*
+ * vm_say_state: tell the engine of a state, why in text, and log it.
+ * vm_ready_text: what is said of a machine that is ready, into buf.
+ */
+void vm_say_state(const struct vm *, enum vm_state, const char *text);
+void vm_ready_text(const struct vm *, char *buf, size_t size);
 
 /* vm_find: machine of that number, or NULL. */
 struct vm *vm_find(uint32_t number);

@@ -65,7 +65,8 @@ const struct promise promise_table[] = {
 	{ "control", "accept clients on the control socket", control_calls },
 	{ "beneath", "open files beneath directories that are held",
 	    beneath_calls },
-	{ "watch", "watch directories for sockets", watch_calls },
+	{ "watch", "watch directories for sockets, processes for their end",
+	    watch_calls },
 	{ "children", "end and reap the other processes", children_calls },
 	{ NULL, NULL, NULL }
 };
@@ -111,6 +112,7 @@ const struct promise_arg promise_args[] = {
 	    { { INT_IS(1, SOL_SOCKET) }, { INT_IS(2, SO_PEERCRED) } } },
 	/* Without an address: send(2). */
 	{ "qmp", "sendto", { { 4, UINT64_MAX, 0 } } },
+	{ "watch", "pidfd_open", { { INT_IS(1, 0) } } },
 	/* No other process group, and only to end it. */
 	{ "children", "kill",
 	    { { NONE_OF(0, 0x80000000) }, { INT_IS(1, SIGKILL) } } },

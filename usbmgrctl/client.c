@@ -13,8 +13,8 @@
 #include "imsg.h"
 #include "log.h"
 
-static int
-connect_daemon(const char *path)
+int
+client_connect(const char *path)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	int fd;
@@ -61,14 +61,14 @@ receive(struct imsgbuf *ibuf, void *payload, size_t size)
 }
 
 void
-client_ask(const char *path, enum msg_type request, const void *payload,
+client_ask(int fd, enum msg_type request, const void *payload,
     void (*answer)(enum msg_type, const void *))
 {
 	union client_item item;
 	struct imsgbuf ibuf;
 	enum msg_type type;
 
-	if (imsgbuf_init(&ibuf, connect_daemon(path)) == -1)
+	if (imsgbuf_init(&ibuf, fd) == -1)
 		fatal("imsgbuf_init");
 	if (imsg_compose(&ibuf, request, 0, -1, -1, payload,
 		msg_info(request)->size) == -1 ||
@@ -76,6 +76,6 @@ client_ask(const char *path, enum msg_type request, const void *payload,
 		fatal("cannot ask usbmgrd");
 	while ((type = receive(&ibuf, &item, sizeof(item))) != MSG_CTL_END)
 		answer(type, &item);
-	close(ibuf.fd);
+	close(fd);
 	imsgbuf_clear(&ibuf);
 }

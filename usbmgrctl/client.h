@@ -18,12 +18,18 @@ union client_item {
 };
 
 /*
- * client_ask: send a request over the control socket and call answer for
- * each message of the answer, without the one that ends it.  Ends the
- * process with a message when usbmgrd is not there (EXIT_NOT_RUNNING) or
- * does not answer.
+ * client_connect: to the control socket.  Ends the process with a message
+ * when usbmgrd is not there (EXIT_NOT_RUNNING).  The descriptor is the
+ * caller's.
  */
-void client_ask(const char *path, enum msg_type request, const void *payload,
+int client_connect(const char *path);
+
+/*
+ * client_ask: send a request over that connection, which is taken, and call
+ * answer for each message of the answer, without the one that ends it.  Ends
+ * the process with a message when usbmgrd does not answer.
+ */
+void client_ask(int fd, enum msg_type request, const void *payload,
     void (*answer)(enum msg_type, const void *));
 
 #endif

@@ -62,6 +62,7 @@ show(int argc, char *argv[])
 	static const struct msg_none none;
 	const struct output *out;
 	size_t i;
+	int fd;
 
 	if (argc != 2)
 		usage();
@@ -73,8 +74,9 @@ show(int argc, char *argv[])
 		usage();
 	}
 	out = as_json ? list->json : list->table;
+	fd = client_connect(socket_path);
 	out->head();
-	client_ask(socket_path, list->request, &none, show_item);
+	client_ask(fd, list->request, &none, show_item);
 	out->tail();
 	return 0;
 }
@@ -109,7 +111,8 @@ explain(int argc, char *argv[], const char *file)
 		usage();
 	parse_device(argv[argc - 1], &m);
 	if (file == NULL)
-		client_ask(socket_path, MSG_CTL_EXPLAIN, &m, explain_item);
+		client_ask(client_connect(socket_path), MSG_CTL_EXPLAIN, &m,
+		    explain_item);
 	else if (replay_explain(file, argv[1], &m.port) == -1)
 		return 1;
 	return explain_print(&m.port, as_json) == 0 ? 0 : 1;

@@ -38,6 +38,14 @@ static const char *const events_options[] = { [EVENTS_AUTO] = "auto",
 
 static void parent_dispatch(struct chan *, enum msg_type, const void *, int);
 static void parent_qmp_socket(uint32_t, int, int, int32_t);
+static void parent_qmp_again(uint32_t, int, int32_t);
+static void parent_qmp_gone(uint32_t);
+
+static const struct qmpsock_ops qmpsock_ops = {
+	.result = parent_qmp_socket,
+	.again = parent_qmp_again,
+	.gone = parent_qmp_gone,
+};
 
 static struct chan *
 to(enum proc_id proc)
@@ -193,7 +201,7 @@ children_start(const struct conf *conf, int control_fd, int debug, int verbose)
 	int status;
 
 	loop_timer_set(&deadline, START_DEADLINE, start_overdue, NULL);
-	qmpsock_init(parent_qmp_socket);
+	qmpsock_init(&qmpsock_ops);
 	if (spawn_dir(dir, sizeof(dir)) == -1)
 		fatal("cannot find the directory of the other programs");
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
@@ -333,6 +341,21 @@ parent_qmp_lost(struct chan *c, const struct msg_qmp_lost *m)
 }
 
 static void
+parent_qmp_release(struct chan *c, const struct msg_vm_number *m)
+{
+	if (qmpsock_release(m->vm) == -1)
+		chan_fail(c, "released a connection that there was not");
+}
+
+static void
+parent_qmp_want(struct chan *c, const struct msg_vm_number *m)
+{
+	if (qmpsock_want(m->vm) == -1)
+		chan_fail(c, "wants a connection to a machine it did not "
+			     "release");
+}
+
+static void
 parent_ready(struct chan *c)
 {
 	if (children[c->peer].ready) {
@@ -371,6 +394,12 @@ parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 	case MSG_QMP_LOST:
 		parent_qmp_lost(c, payload);
 		break;
+	case MSG_QMP_RELEASE:
+		parent_qmp_release(c, payload);
+		break;
+	case MSG_QMP_WANT:
+		parent_qmp_want(c, payload);
+		break;
 	default:
 		chan_fail(c, msg_name(type));
 	}
@@ -379,19 +408,43 @@ parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 /* Machines */
 
 static void
-parent_qmp_socket(uint32_t number, int error, int fd, int32_t pid)
+audit_qmp(uint32_t number, int error, int32_t pid)
 {
-	struct msg_qmp_socket sock = { .vm = number, .pid = pid };
-	struct msg_vm_socket told = { .vm = number, .error = error };
-	struct json *j;
+	struct json *j = audit_begin("open-qmp");
 
-	j = audit_begin("open-qmp");
 	json_num(j, "vm_number", number);
 	if (error == 0)
 		json_num(j, "pid", pid);
 	else
 		json_str(j, "error", strerror(error));
 	audit_end();
+}
+
+/* For the engine it was there all the time. */
+static void
+parent_qmp_again(uint32_t number, int fd, int32_t pid)
+{
+	struct msg_qmp_socket sock = { .vm = number, .pid = pid };
+
+	audit_qmp(number, 0, pid);
+	chan_send(to(PROC_QMPCLIENT), MSG_QMP_SOCKET, &sock, fd);
+}
+
+static void
+parent_qmp_gone(uint32_t number)
+{
+	struct msg_vm_number gone = { .vm = number };
+
+	chan_send(to(PROC_QMPCLIENT), MSG_QMP_GONE, &gone, -1);
+}
+
+static void
+parent_qmp_socket(uint32_t number, int error, int fd, int32_t pid)
+{
+	struct msg_qmp_socket sock = { .vm = number, .pid = pid };
+	struct msg_vm_socket told = { .vm = number, .error = error };
+
+	audit_qmp(number, error, pid);
 	chan_send(to(PROC_ENGINE), MSG_VM_SOCKET, &told, -1);
 	if (fd != -1)
 		chan_send(to(PROC_QMPCLIENT), MSG_QMP_SOCKET, &sock, fd);
@@ -403,5 +456,6 @@ children_connect(const struct conf *conf)
 	const struct conf_vm *vm;
 
 	TAILQ_FOREACH(vm, &conf->vms, entry)
-		qmpsock_add(vm->msg.vm, vm->qmp);
+		qmpsock_add(vm->msg.vm, vm->qmp,
+		    vm->msg.monitor == MONITOR_SHARED);
 }

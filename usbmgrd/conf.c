@@ -184,6 +184,8 @@ print_vm(const struct conf_vm *vm, FILE *out)
 	print_pledge(m->pledge, out);
 	if (m->handover == HANDOVER_ADDRESS)
 		fputs(" handover address", out);
+	if (m->monitor == MONITOR_SHARED)
+		fputs(" monitor shared", out);
 	fputc('\n', out);
 }
 

@@ -177,6 +177,7 @@ build_vm(char *name)
 	TAILQ_INSERT_TAIL(&build.conf->vms, vm, entry);
 	build.vm = vm;
 	build.vm_has_handover = 0;
+	build.vm_has_monitor = 0;
 	free(name);
 }
 
@@ -272,6 +273,22 @@ build_vm_handover(char *value)
 		lex_error(lex_here(), "handover \"%s\": expected fd or address",
 		    value);
 	build.vm_has_handover = 1;
+	free(value);
+}
+
+void
+build_vm_monitor(char *value)
+{
+	if (build.vm_has_monitor)
+		lex_error(lex_here(), "second monitor \"%s\"", value);
+	else if (strcmp(value, "persistent") == 0)
+		build.vm->msg.monitor = MONITOR_PERSISTENT;
+	else if (strcmp(value, "shared") == 0)
+		build.vm->msg.monitor = MONITOR_SHARED;
+	else
+		lex_error(lex_here(),
+		    "monitor \"%s\": expected persistent or shared", value);
+	build.vm_has_monitor = 1;
 	free(value);
 }
 

@@ -37,6 +37,7 @@ void build_vm_bus(char *);
 void build_vm_ports(char *);
 void build_vm_pledge(char *);
 void build_vm_handover(char *);
+void build_vm_monitor(char *);
 void build_vm_end(void);
 
 /* What a rule compares; the order in which rules are printed. */

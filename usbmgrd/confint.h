@@ -31,6 +31,7 @@ struct build {
 	enum proc_id process_id;
 	struct conf_vm *vm; /* being read */
 	int vm_has_handover;
+	int vm_has_monitor;
 	struct vm_refs refs;
 };
 

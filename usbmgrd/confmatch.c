@@ -127,19 +127,11 @@ parse_class_numbers(const char *s, struct msg_rule *m)
 	return -1;
 }
 
+/* Numbers: words have become some by now. */
 static const char *
 match_class(char *word, struct conf_rule *r)
 {
-	const struct class_word *w;
-
 	r->msg.has |= RULE_HAS_CLASS;
-	for (w = class_words; w->word != NULL; w++)
-		if (strcmp(w->word, word) == 0) {
-			r->msg.class = w->class;
-			r->msg.class_parts = w->parts;
-			return NULL;
-		}
-	memset(&r->msg.class, 0, sizeof(r->msg.class));
 	if (parse_class_numbers(word, &r->msg) == 0)
 		return NULL;
 	return "expected a class word such as storage, or numbers, as in 03 "

@@ -77,24 +77,56 @@ build_match(int kind)
 	draft.has[kind] = 1;
 }
 
+static void
+add_value(char *word)
+{
+	struct value *v = build_alloc(sizeof(*v));
+
+	v->word = word;
+	TAILQ_INSERT_TAIL(&draft.values[draft.kind], v, entry);
+}
+
+/* A word that means several classes is a list of them. */
+static int
+add_class_word(const char *word)
+{
+	const struct class_word *w;
+	char numbers[sizeof("xx:xx:xx")], *copy;
+	int found = 0;
+
+	for (w = class_words; w->word != NULL; w++) {
+		if (strcmp(w->word, word) != 0)
+			continue;
+		snprintf(numbers, sizeof(numbers), "%02x:%02x:%02x",
+		    w->class.class, w->class.subclass, w->class.protocol);
+		numbers[w->parts * 3 - 1] = '\0';
+		if ((copy = strdup(numbers)) == NULL)
+			fatal("strdup");
+		add_value(copy);
+		found = 1;
+	}
+	return found;
+}
+
 void
 build_match_value(char *word)
 {
 	struct conf_rule scratch;
-	struct value *v;
 	const char *expected;
 
-	memset(&scratch, 0, sizeof(scratch));
-	expected = match_apply(draft.kind, word, &scratch);
-	if (expected != NULL) {
-		lex_error(lex_here(), "%s \"%s\": %s", match_name(draft.kind),
-		    word, expected);
+	if (draft.kind == MATCH_CLASS && add_class_word(word)) {
 		free(word);
 		return;
 	}
-	v = build_alloc(sizeof(*v));
-	v->word = word;
-	TAILQ_INSERT_TAIL(&draft.values[draft.kind], v, entry);
+	memset(&scratch, 0, sizeof(scratch));
+	expected = match_apply(draft.kind, word, &scratch);
+	if (expected == NULL) {
+		add_value(word);
+		return;
+	}
+	lex_error(lex_here(), "%s \"%s\": %s", match_name(draft.kind), word,
+	    expected);
+	free(word);
 }
 
 void

@@ -136,8 +136,8 @@ attach_failed(struct core *core, struct device *dev, struct vm *vm,
     const struct msg_result *m)
 {
 	dev->failed_vm = vm->conf.vm;
-	retry_failed(&core->retries, &dev->retry, core->now,
-	    (enum result)m->result);
+	retry_failed(
+	    &core->retries, &dev->retry, core->now, (enum result)m->result);
 	snprintf(dev->failure, sizeof(dev->failure), "%.60s: %.190s",
 	    result_string(m->result), m->text);
 }

@@ -16,6 +16,7 @@ static struct {
 	struct chan parent;
 	struct chan monitor;
 	struct chan qmpclient;
+	int scan_done; /* came over this channel to the monitor */
 	struct core *core;
 	struct policy *incoming; /* between CONF_BEGIN and CONF_END */
 	struct loop_timer tick;
@@ -166,11 +167,22 @@ engine_device_gone(const struct msg_device_gone *gone)
 }
 
 static void
-engine_dispatch_monitor(
-    struct chan *c, enum msg_type type, const void *payload, int fd)
+engine_scan_done(struct chan *c)
 {
 	struct core_event ev = { .type = EV_SCAN_DONE };
 
+	if (engine.scan_done) {
+		chan_fail(c, "second MSG_SCAN_DONE");
+		return;
+	}
+	engine.scan_done = 1;
+	engine_event(&ev);
+}
+
+static void
+engine_dispatch_monitor(
+    struct chan *c, enum msg_type type, const void *payload, int fd)
+{
 	(void)fd;
 	switch (type) {
 	case MSG_DEVICE:
@@ -180,7 +192,7 @@ engine_dispatch_monitor(
 		engine_device_gone(payload);
 		break;
 	case MSG_SCAN_DONE:
-		engine_event(&ev);
+		engine_scan_done(c);
 		break;
 	default:
 		chan_fail(c, msg_name(type));
@@ -340,8 +352,6 @@ engine_vm_socket(const struct msg_vm_socket *m)
 static void
 engine_start(void)
 {
-	if (!chan_is_open(&engine.monitor) || !chan_is_open(&engine.qmpclient))
-		fatalx("started without channels to the others");
 	chan_send(&engine.parent, MSG_READY, &none, -1);
 }
 

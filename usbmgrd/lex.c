@@ -113,7 +113,7 @@ note(struct lex_place place, int warning, const char *fmt, va_list ap)
 			fatal("reallocarray");
 	}
 	vsnprintf(text, sizeof(text), fmt, ap);
-	strnvis(visible, text, sizeof(visible), VIS_SAFE | VIS_NOSLASH);
+	strnvis(visible, text, sizeof(visible), VIS_NOSLASH | VIS_NL);
 	n = &lex.notes[lex.nnotes];
 	n->place = place;
 	n->warning = warning;

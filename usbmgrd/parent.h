@@ -54,17 +54,35 @@ void usbfs_init(void);
 int usbfs_open(unsigned int busnum, unsigned int devnum);
 
 /*
- * qmpsock_init: prepare for watching sockets.  The callback is told each
- * result of connecting: error is 0 with fd, which it owns, and the process
- * at the other end, or an errno with fd -1.
+ * Told each result of connecting: error is 0 with fd, which is the callee's
+ * from then on, and the process at the other end, or an errno with fd -1.
+ * again: what qmpsock_want asked for; gone: the machine that was released
+ * has ended, so has what was wanted; to be answered with qmpsock_lost.
  */
-void qmpsock_init(void (*cb)(uint32_t vm, int error, int fd, int32_t pid));
+struct qmpsock_ops {
+	void (*result)(uint32_t vm, int error, int fd, int32_t pid);
+	void (*again)(uint32_t vm, int fd, int32_t pid);
+	void (*gone)(uint32_t vm);
+};
+
+/* qmpsock_init: prepare for watching sockets. */
+void qmpsock_init(const struct qmpsock_ops *);
 
 /*
  * qmpsock_add: connect to the socket of a machine now and whenever it
- * appears (inotify(7)), until it is connected.
+ * appears (inotify(7)), until it is connected.  Only one that is shared may
+ * be released.
  */
-void qmpsock_add(uint32_t vm, const char *path);
+void qmpsock_add(uint32_t vm, const char *path, int shared);
+
+/*
+ * qmpsock_release: the connection was closed, and no other one is made until
+ * qmpsock_want; meanwhile the end of the machine is noticed by that of its
+ * process or of its socket file.  While the machine's queue of clients is
+ * full (EAGAIN) the tries go on.  Both: -1 if it is not the time for that.
+ */
+int qmpsock_release(uint32_t vm);
+int qmpsock_want(uint32_t vm);
 
 /*
  * qmpsock_lost: the connection is over; how it ended decides how soon the

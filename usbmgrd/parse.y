@@ -94,6 +94,7 @@ vm_option: QMP STRING { build_vm_qmp($2); }
 	| PORT STRING { build_vm_ports($2); }
 	| PLEDGE STRING { build_vm_pledge($2); }
 	| HANDOVER STRING { build_vm_handover($2); }
+	| MONITOR STRING { build_vm_monitor($2); }
 	;
 
 rule	: BLOCK { build_rule(RULE_BLOCK); } quick matches

@@ -19,6 +19,7 @@
 #include "log.h"
 #include "loop.h"
 #include "parent.h"
+#include "qmppeer.h"
 
 /*
  * bind(2) makes the file before listen(2) opens it, and QEMU serves one
@@ -29,10 +30,19 @@
 #define RETRY_QUICK_MAX 8 /* 10 ms to 1.3 s */
 #define RETRY_FAULT 1000 /* ms, after a machine that did not behave */
 #define RETRY_SLOWEST 60000
+#define RETRY_BUSY_SLOWEST 1000 /* others are before us in the queue */
 
 #define WATCH_EVENTS                                                           \
 	(IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | \
 	    IN_ATTRIB | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK)
+
+enum qmpsock_state {
+	SOCK_SEARCHED, /* tries follow each other or events */
+	SOCK_HANDED, /* the QMP client has a connection */
+	SOCK_RELEASED, /* it let go of it; the machine is watched */
+	SOCK_WANTED, /* it wants another one to the same machine */
+	SOCK_GONE /* that machine ended; it is to say so, too */
+};
 
 struct qmpsock {
 	TAILQ_ENTRY(qmpsock) entry;
@@ -40,7 +50,9 @@ struct qmpsock {
 	char path[PATH_MAX];
 	char dir[PATH_MAX]; /* deepest one that is there, watched */
 	int wd;
-	int connected;
+	int shared;
+	enum qmpsock_state state;
+	struct qmppeer peer; /* of a shared one, from SOCK_HANDED on */
 	uint64_t connected_at;
 	int error; /* last one told, or 0 */
 	unsigned int tries;
@@ -52,7 +64,7 @@ static struct {
 	int inotify;
 	struct loop_fd watch;
 	TAILQ_HEAD(, qmpsock) socks;
-	void (*cb)(uint32_t, int, int, int32_t);
+	const struct qmpsock_ops *ops;
 } qmpsocks;
 
 static void qmpsock_try(void *);
@@ -77,8 +89,20 @@ connect_held(int file)
 	return fd;
 }
 
+static pid_t
+peer_pid(const struct qmpsock *q, int fd)
+{
+	struct ucred peer = { .pid = 0 };
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == -1)
+		log_warn("peer of %s", q->path);
+	return peer.pid;
+}
+
+/* The process of the machine is in *pid. */
 static int
-qmpsock_connect(const struct qmpsock *q)
+qmpsock_connect(struct qmpsock *q, pid_t *pid)
 {
 	struct stat st;
 	int fd = -1, file, saved;
@@ -88,27 +112,28 @@ qmpsock_connect(const struct qmpsock *q)
 		return -1;
 	if (fstat(file, &st) == -1 || !S_ISSOCK(st.st_mode))
 		errno = ENOTSOCK;
+	else if (q->state == SOCK_WANTED && !qmppeer_is(&q->peer, file))
+		errno = ENOENT; /* that machine's is not there any more */
 	else
 		fd = connect_held(file);
 	saved = errno;
-	close(file);
+	if (fd != -1)
+		*pid = peer_pid(q, fd);
+	if (fd != -1 && q->shared)
+		qmppeer_hold(&q->peer, file, *pid);
+	else
+		close(file);
 	errno = saved;
 	return fd;
 }
 
 static void
-qmpsock_tell(struct qmpsock *q, int error, int fd)
+qmpsock_tell(struct qmpsock *q, int error, int fd, pid_t pid)
 {
-	struct ucred peer = { .pid = 0 };
-	socklen_t len = sizeof(peer);
-
 	if (error != 0 && error == q->error)
 		return;
 	q->error = error;
-	if (fd != -1 &&
-	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == -1)
-		log_warn("peer of %s", q->path);
-	qmpsocks.cb(q->vm, error, fd, peer.pid);
+	qmpsocks.ops->result(q->vm, error, fd, pid);
 }
 
 /* What nobody waits for any more must wake nobody. */
@@ -155,13 +180,21 @@ qmpsock_watch(struct qmpsock *q)
 }
 
 static uint64_t
-backoff(uint64_t first, unsigned int n)
+backoff(uint64_t first, unsigned int n, uint64_t slowest)
 {
 	uint64_t ms = first;
 
-	while (n-- > 0 && ms < RETRY_SLOWEST)
+	while (n-- > 0 && ms < slowest)
 		ms *= 2;
-	return ms < RETRY_SLOWEST ? ms : RETRY_SLOWEST;
+	return ms < slowest ? ms : slowest;
+}
+
+/* How long after q->tries that failed like that, of which this is one more */
+static uint64_t
+retry_delay(struct qmpsock *q, int error)
+{
+	return backoff(RETRY_FIRST, q->tries++,
+	    q->shared && error == EAGAIN ? RETRY_BUSY_SLOWEST : RETRY_SLOWEST);
 }
 
 static void
@@ -172,17 +205,16 @@ qmpsock_later(struct qmpsock *q, int error)
 		return; /* inotify tells */
 	if (error == ECONNREFUSED && q->tries >= RETRY_QUICK_MAX)
 		return; /* a stale file; its replacement is an event */
-	loop_timer_set(
-	    &q->retry, backoff(RETRY_FIRST, q->tries++), qmpsock_try, q);
+	loop_timer_set(&q->retry, retry_delay(q, error), qmpsock_try, q);
 }
 
 static int
-connect_or_watch(struct qmpsock *q, int *error)
+connect_or_watch(struct qmpsock *q, int *error, pid_t *pid)
 {
 	int fd;
 
 	for (;;) {
-		fd = qmpsock_connect(q);
+		fd = qmpsock_connect(q, pid);
 		*error = errno;
 		if (fd != -1 || *error != ENOENT || !qmpsock_watch(q))
 			return fd;
@@ -190,24 +222,75 @@ connect_or_watch(struct qmpsock *q, int *error)
 }
 
 static void
+qmpsock_handed(struct qmpsock *q)
+{
+	q->state = SOCK_HANDED;
+	q->connected_at = loop_now();
+	q->tries = 0;
+}
+
+static void
 qmpsock_try(void *arg)
 {
 	struct qmpsock *q = arg;
 	int error, fd;
+	pid_t pid = 0;
 
-	if (q->connected)
-		return;
 	loop_timer_del(&q->retry);
-	if ((fd = connect_or_watch(q, &error)) == -1) {
-		qmpsock_tell(q, error, -1);
+	if ((fd = connect_or_watch(q, &error, &pid)) == -1) {
+		qmpsock_tell(q, error, -1, 0);
 		qmpsock_later(q, error);
 		return;
 	}
-	q->connected = 1;
-	q->connected_at = loop_now();
-	q->tries = 0;
-	qmpsock_tell(q, 0, fd);
+	qmpsock_handed(q);
+	qmpsock_tell(q, 0, fd, pid);
 }
+
+/* Machines that are shared, while nobody is connected. */
+
+static void
+qmpsock_gone(void *arg)
+{
+	struct qmpsock *q = arg;
+
+	loop_timer_del(&q->retry);
+	qmppeer_drop(&q->peer);
+	q->state = SOCK_GONE;
+	qmpsocks.ops->gone(q->vm);
+}
+
+/* Is the socket still the one of the machine that we know? */
+static void
+qmpsock_check(struct qmpsock *q)
+{
+	int file = parent_open_beneath(AT_FDCWD, q->path, O_PATH);
+
+	if (file == -1 || !qmppeer_is(&q->peer, file))
+		qmpsock_gone(q);
+	if (file != -1)
+		close(file);
+}
+
+static void
+qmpsock_again(void *arg)
+{
+	struct qmpsock *q = arg;
+	pid_t pid = 0;
+	int fd;
+
+	loop_timer_del(&q->retry);
+	if ((fd = qmpsock_connect(q, &pid)) != -1) {
+		qmpsock_handed(q);
+		qmpsocks.ops->again(q->vm, fd, pid);
+	} else if (errno == EAGAIN || errno == EMFILE || errno == ENFILE ||
+		   errno == ENOMEM || errno == EINTR)
+		loop_timer_set(&q->retry, retry_delay(q, EAGAIN),
+		    qmpsock_again, q);
+	else
+		qmpsock_gone(q);
+}
+
+/* Events. */
 
 /* Is the name the next component of the path below the watched directory? */
 static int
@@ -236,9 +319,12 @@ inotify_event(const struct inotify_event *ev)
 		if (ev->mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF))
 			q->wd = -1;
 		qmpsock_watch(q);
-		q->tries = 0;
-		if (!q->connected)
+		if (q->state == SOCK_SEARCHED) {
+			q->tries = 0;
 			qmpsock_try(q);
+		} else if (q->state == SOCK_RELEASED ||
+			   q->state == SOCK_WANTED)
+			qmpsock_check(q);
 	}
 }
 
@@ -263,10 +349,10 @@ inotify_readable(uint32_t events, void *arg)
 }
 
 void
-qmpsock_init(void (*cb)(uint32_t, int, int, int32_t))
+qmpsock_init(const struct qmpsock_ops *ops)
 {
 	TAILQ_INIT(&qmpsocks.socks);
-	qmpsocks.cb = cb;
+	qmpsocks.ops = ops;
 	qmpsocks.inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (qmpsocks.inotify == -1)
 		fatal("inotify_init1");
@@ -275,7 +361,7 @@ qmpsock_init(void (*cb)(uint32_t, int, int, int32_t))
 }
 
 void
-qmpsock_add(uint32_t vm, const char *path)
+qmpsock_add(uint32_t vm, const char *path, int shared)
 {
 	struct qmpsock *q = calloc(1, sizeof(*q));
 
@@ -283,29 +369,68 @@ qmpsock_add(uint32_t vm, const char *path)
 		fatal("calloc");
 	q->vm = vm;
 	q->wd = -1;
+	q->shared = shared;
+	qmppeer_init(&q->peer);
 	strlcpy(q->path, path, sizeof(q->path));
 	TAILQ_INSERT_TAIL(&qmpsocks.socks, q, entry);
 	qmpsock_watch(q);
 	qmpsock_try(q);
 }
 
-int
-qmpsock_lost(uint32_t vm, enum qmp_end end)
+static struct qmpsock *
+qmpsock_find(uint32_t vm)
 {
 	struct qmpsock *q;
-	uint64_t first;
 
 	TAILQ_FOREACH(q, &qmpsocks.socks, entry)
 		if (q->vm == vm)
-			break;
-	if (q == NULL || !q->connected)
+			return q;
+	return NULL;
+}
+
+int
+qmpsock_release(uint32_t vm)
+{
+	struct qmpsock *q = qmpsock_find(vm);
+
+	if (q == NULL || !q->shared || q->state != SOCK_HANDED)
 		return -1;
-	q->connected = 0;
+	q->state = SOCK_RELEASED;
+	qmppeer_watch(&q->peer, qmpsock_gone, q);
+	qmpsock_check(q); /* of events before nothing was concluded */
+	return 0;
+}
+
+int
+qmpsock_want(uint32_t vm)
+{
+	struct qmpsock *q = qmpsock_find(vm);
+
+	if (q == NULL || (q->state != SOCK_RELEASED && q->state != SOCK_GONE))
+		return -1;
+	if (q->state == SOCK_GONE)
+		return 0; /* which it does not know yet */
+	q->state = SOCK_WANTED;
+	qmpsock_again(q);
+	return 0;
+}
+
+int
+qmpsock_lost(uint32_t vm, enum qmp_end end)
+{
+	struct qmpsock *q = qmpsock_find(vm);
+	uint64_t first;
+
+	if (q == NULL || (q->state != SOCK_HANDED && q->state != SOCK_GONE))
+		return -1;
+	q->state = SOCK_SEARCHED;
+	qmppeer_drop(&q->peer);
 	/* One that lived this long was a machine and no fault. */
 	if (loop_now() - q->connected_at >=
 	    (end == QMP_END_CLOSED ? RETRY_FAULT : RETRY_SLOWEST))
 		q->faults = 0;
 	first = end == QMP_END_CLOSED ? RETRY_FIRST : RETRY_FAULT;
-	loop_timer_set(&q->retry, backoff(first, q->faults++), qmpsock_try, q);
+	loop_timer_set(&q->retry, backoff(first, q->faults++, RETRY_SLOWEST),
+	    qmpsock_try, q);
 	return 0;
 }

@@ -21,6 +21,7 @@ static const struct {
 	[RESULT_NO_CONTROLLER] = { 0, 0 },
 	[RESULT_MIGRATING] = { 2000, 100 },
 	[RESULT_VM_LOST] = { 0, 0 },
+	[RESULT_BUSY] = { 1000, 1000 },
 	[RESULT_OTHER] = { 2000, 5 },
 };
 

@@ -31,6 +31,7 @@ FIRMWARE = "/run/qemu-firmware"     # waits for interrupts which never come
 HANDOVER = ["add-fd", "device_add", "remove-fd", "device_del"]
 STDERR = "/run/usbmgrd.stderr"
 
+BINARIES = "/run/usbmgrd-build"
 PROGRAMS = ["usbmgrd", "usbmgrd-monitor", "usbmgrd-qmpclient", "usbmgrctl"]
 SECONDS = 30        # the longest that anything is waited for
 
@@ -46,6 +47,10 @@ HUB = {"kind": "usb-hub"}
 
 class Trouble(Exception):
     """The scenario cannot go on."""
+
+
+class NoStart(Trouble):
+    """usbmgrd does not come up: none can go on."""
 
 
 def wait(what, condition, seconds=SECONDS):
@@ -245,15 +250,21 @@ class Usbmgrd:
     """The service under test, as root, with a policy file of root's."""
 
     def __init__(self, build):
-        for program in PROGRAMS:
-            if not os.access("%s/%s" % (build, program), os.X_OK):
-                raise SystemExit("%s/%s is not there: run make first" %
-                                 (build, program))
-        self.build = build
+        self._install(build)
         self.process = None
         self.last = None
         shutil.rmtree(LOGS, ignore_errors=True)
         open(STDERR, "w").close()
+
+    def _install(self, build):
+        """A copy: a compiler at work outside must not be noticed here."""
+        os.makedirs(BINARIES, exist_ok=True)
+        for program in PROGRAMS:
+            path = "%s/%s" % (build, program)
+            if not os.access(path, os.X_OK):
+                raise SystemExit("%s is not there: run make first" % path)
+            if not os.path.exists("%s/%s" % (BINARIES, program)):
+                shutil.copy(path, BINARIES)
 
     def write_policy(self, text):
         with open(POLICY, "w") as file:
@@ -263,10 +274,13 @@ class Usbmgrd:
         """Returns when it answers on its control socket."""
         with open(STDERR, "ab") as stderr:
             self.process = subprocess.Popen(
-                [self.build + "/usbmgrd", "-f", POLICY, "-d", "-v"],
+                [BINARIES + "/usbmgrd", "-f", POLICY, "-d", "-v"],
                 stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
                 cwd="/")
-        wait("usbmgrd answers on %s" % CONTROL_SOCKET, self._answers)
+        try:
+            wait("usbmgrd answers on %s" % CONTROL_SOCKET, self._answers)
+        except Trouble as trouble:
+            raise NoStart(str(trouble)) from None
 
     def _answers(self):
         if self.process.poll() is not None:
@@ -299,10 +313,14 @@ class Usbmgrd:
 
     def _usbmgrctl(self, what):
         done = subprocess.run(
-            [self.build + "/usbmgrctl", "-s", CONTROL_SOCKET, "show", what,
+            [BINARIES + "/usbmgrctl", "-s", CONTROL_SOCKET, "show", what,
              "-j"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, timeout=SECONDS)
-        return json.loads(done.stdout) if done.returncode == 0 else None
+        if done.returncode == 0:
+            return json.loads(done.stdout)
+        with open(STDERR, "ab") as log:
+            log.write(done.stderr)
+        return None
 
     def devices(self):
         return {entry["device"]: entry

@@ -27,6 +27,7 @@ class Scenario:
 
     count = 0
     failed = 0
+    hopeless = False
 
     def __init__(self, function, build):
         self.name = function.__name__
@@ -144,6 +145,7 @@ class Scenario:
         try:
             step()
         except Exception as error:      # one scenario must not end the others
+            Scenario.hopeless |= isinstance(error, inside.NoStart)
             self.ok(False, "%s: %s" % (type(error).__name__, error))
         finally:
             signal.alarm(0)

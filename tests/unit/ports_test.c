@@ -16,6 +16,8 @@
 
 #include "ports.h"
 
+static const struct port_range all = { 0, 0 };
+
 static void
 lowest_free_port(void **state)
 {
@@ -24,25 +26,84 @@ lowest_free_port(void **state)
 
 	(void)state;
 	for (i = 1; i <= 4; i++) {
-		assert_int_equal(ports_choose(&p, USB_SPEED_HIGH), i);
+		assert_int_equal(ports_choose(&p, &all, USB_SPEED_HIGH), i);
 		p.taken |= ports_bit(i);
 	}
-	assert_int_equal(ports_choose(&p, USB_SPEED_HIGH), 0);
+	assert_int_equal(ports_choose(&p, &all, USB_SPEED_HIGH), 0);
 	p.taken &= ~ports_bit(3);
-	assert_int_equal(ports_choose(&p, USB_SPEED_LOW), 3);
-	assert_int_equal(ports_choose(&p, USB_SPEED_SUPER), 0);
+	assert_int_equal(ports_choose(&p, &all, USB_SPEED_LOW), 3);
+	assert_int_equal(ports_choose(&p, &all, USB_SPEED_SUPER), 0);
 	p.taken = ports_bit(1);
-	assert_int_equal(ports_choose(&p, USB_SPEED_SUPER), 2);
+	assert_int_equal(ports_choose(&p, &all, USB_SPEED_SUPER), 2);
 	/* No super speed ports: it runs slower. */
 	p.usb3 = 0;
-	assert_int_equal(ports_choose(&p, USB_SPEED_SUPER), 2);
+	assert_int_equal(ports_choose(&p, &all, USB_SPEED_SUPER), 2);
 	/* More than QEMU has are never chosen. */
 	p.usb2 = 99;
 	p.taken = ~0U;
-	assert_int_equal(ports_choose(&p, USB_SPEED_FULL), 0);
+	assert_int_equal(ports_choose(&p, &all, USB_SPEED_FULL), 0);
 	assert_int_equal(ports_bit(0), 0);
 	assert_int_equal(ports_bit(16), 0);
 	assert_int_equal(ports_bit(15), 0x8000);
+}
+
+static void
+port_of_the_range(void **state)
+{
+	struct ports p = { .usb2 = 8, .usb3 = 6, .taken = 0 };
+	const struct port_range r = { 5, 7 }, one = { 3, 3 }, far = { 7, 15 };
+
+	(void)state;
+	assert_int_equal(ports_choose(&p, &r, USB_SPEED_HIGH), 5);
+	p.taken = ports_bit(5) | ports_bit(6);
+	assert_int_equal(ports_choose(&p, &r, USB_SPEED_HIGH), 7);
+	/* Port 7 has no super speed, and port 8 is not in the range. */
+	assert_int_equal(ports_choose(&p, &r, USB_SPEED_SUPER), 0);
+	p.taken |= ports_bit(7);
+	assert_int_equal(ports_choose(&p, &r, USB_SPEED_HIGH), 0);
+	assert_int_equal(ports_choose(&p, &one, USB_SPEED_LOW), 3);
+	p.taken |= ports_bit(3);
+	assert_int_equal(ports_choose(&p, &one, USB_SPEED_LOW), 0);
+	/* A bus with fewer ports than the policy thinks. */
+	assert_int_equal(ports_choose(&p, &far, USB_SPEED_FULL), 8);
+	p.usb2 = 4;
+	assert_int_equal(ports_choose(&p, &far, USB_SPEED_FULL), 0);
+}
+
+static void
+reason_names_the_range(void **state)
+{
+	const struct ports p = { .usb2 = 8, .usb3 = 2, .taken = 0 };
+	const struct port_range r = { 5, 7 }, one = { 3, 3 };
+	char buf[128];
+
+	(void)state;
+	ports_why_none(&p, &all, USB_SPEED_HIGH, "b", buf, sizeof(buf));
+	assert_string_equal(buf, "no free port on bus b");
+	ports_why_none(&p, &r, USB_SPEED_HIGH, "b", buf, sizeof(buf));
+	assert_string_equal(
+	    buf, "no free port on bus b, the policy allows ports 5-7 only");
+	ports_why_none(&p, &one, USB_SPEED_HIGH, "b", buf, sizeof(buf));
+	assert_string_equal(
+	    buf, "no free port on bus b, the policy allows port 3 only");
+	ports_why_none(&p, &one, USB_SPEED_SUPER, "b", buf, sizeof(buf));
+	assert_string_equal(
+	    buf, "bus b has 2 ports, the policy allows port 3 only");
+}
+
+static void
+range_of_a_message(void **state)
+{
+	static const struct {
+		struct port_range range;
+		int ok;
+	} rows[] = { { { 0, 0 }, 1 }, { { 1, 15 }, 1 }, { { 4, 4 }, 1 },
+		{ { 0, 1 }, 0 }, { { 5, 4 }, 0 }, { { 1, 16 }, 0 } };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_int_equal(ports_range_ok(&rows[i].range), rows[i].ok);
 }
 
 static void
@@ -97,6 +158,9 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lowest_free_port),
+		cmocka_unit_test(port_of_the_range),
+		cmocka_unit_test(reason_names_the_range),
+		cmocka_unit_test(range_of_a_message),
 		cmocka_unit_test(path_of_a_port),
 		cmocka_unit_test(list_of_query_usb),
 		cmocka_unit_test(product_name_hides_no_port),

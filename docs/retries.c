@@ -1,0 +1,50 @@
+/*
+ * Copyright (c) 2026 The usbmgrd authors
+ * SPDX-License-Identifier: ISC
+ */
+
+/* Prints when what failed is tried again, for docs/usbmgrd.conf.5. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "retry.h"
+
+/* What usbmgrd/retry.c does is asked of it, not repeated here. */
+static void
+print_result(enum result result)
+{
+	struct retry_list list;
+	struct retry r;
+	uint64_t delay;
+	unsigned int tries;
+
+	memset(&r, 0, sizeof(r));
+	retry_init(&list);
+	retry_failed(&list, &r, 0, result);
+	delay = retry_next(&list);
+	printf(".It %s Ta ", result_string(result));
+	if (retry_waits_for_port(&r))
+		puts("when a port of the machine is free again");
+	else if (delay == 0)
+		puts("\\&-");
+	else {
+		for (tries = 0; retry_due(&list, UINT64_MAX) != NULL; tries++)
+			retry_failed(&list, &r, 0, result);
+		printf("%u times, from %g s\n", tries, (double)delay / 1000);
+	}
+}
+
+int
+main(void)
+{
+	uint32_t result;
+
+	printf(".Bl -column \"connection to the machine lost\" \"text\" "
+	       "-offset indent -compact\n");
+	printf(".It Em Class Ta Em Tried again\n");
+	for (result = RESULT_OK + 1; result < RESULT_MAX; result++)
+		print_result((enum result)result);
+	printf(".El\n");
+	return fflush(stdout) == EOF ? EXIT_FAILURE : EXIT_SUCCESS;
+}
