@@ -25,7 +25,7 @@ print_result(enum result result)
 	delay = retry_next(&list);
 	printf(".It %s Ta ", result_string(result));
 	if (retry_waits_for_port(&r))
-		puts("when a port of the machine is free again");
+		puts("when a port is free again");
 	else if (delay == 0)
 		puts("\\&-");
 	else {

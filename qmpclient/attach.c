@@ -292,8 +292,8 @@ attach_start(
 		vm_recount_soon(vm);
 		result = RESULT_NO_CONTROLLER;
 	} else if (port == 0) {
-		ports_why_none(&vm->ports, &vm->range,
-		    (enum usbspeed)m->speed, vm->bus_name, text, size);
+		ports_why_none(&vm->ports, &vm->range, (enum usbspeed)m->speed,
+		    vm->bus_name, text, size);
 		result = RESULT_BUS_FULL;
 	} else if (vm_device_find(vm, m->id) != NULL) {
 		strlcpy(text, "the machine has that id already", size);

@@ -84,10 +84,8 @@ conn_overdue(void *arg)
 	struct command *cmd = TAILQ_FIRST(&c->sent);
 	uint64_t now = loop_now();
 
-	if (!c->greeted && c->ops->late != NULL &&
-	    !qmp_input_partial(&c->in)) {
-		loop_timer_set(
-		    &c->deadline, CONN_GREETING_MS, conn_overdue, c);
+	if (!c->greeted && c->ops->late != NULL && !qmp_input_partial(&c->in)) {
+		loop_timer_set(&c->deadline, CONN_GREETING_MS, conn_overdue, c);
 		c->ops->late(c->owner);
 	} else if (!c->greeted)
 		conn_fail(c, QMP_END_TIMEOUT, "no greeting in %d s",

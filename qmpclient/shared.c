@@ -19,8 +19,8 @@ struct waiting {
 	struct msg_detach detach;
 };
 
-static TAILQ_HEAD(waitings, waiting) waitings =
-    TAILQ_HEAD_INITIALIZER(waitings);
+static TAILQ_HEAD(waitings, waiting) waitings = TAILQ_HEAD_INITIALIZER(
+    waitings);
 static unsigned int nwaitings;
 
 static int
@@ -115,16 +115,6 @@ shared_held_long(const struct vm *vm)
 	return loop_now() - vm->shared.since >= SHARED_HOLD_MS;
 }
 
-int
-shared_want(struct vm *vm)
-{
-	if (!shared_is(vm))
-		return 1;
-	if (vm->conn.fd == -1 && !vm->shared.wanted)
-		shared_ask(vm);
-	return vm->shared.online && !shared_held_long(vm);
-}
-
 static void
 shared_release(void *arg)
 {
@@ -146,6 +136,21 @@ shared_release(void *arg)
 		shared_ask(vm);
 }
 
+int
+shared_want(struct vm *vm)
+{
+	if (!shared_is(vm))
+		return 1;
+	if (vm->conn.fd == -1 && !vm->shared.wanted)
+		shared_ask(vm);
+	if (!vm->shared.online)
+		return 0;
+	if (!shared_held_long(vm))
+		return 1;
+	loop_timer_set(&vm->shared.linger, 0, shared_release, vm);
+	return 0;
+}
+
 void
 shared_idle(void *arg)
 {
@@ -153,8 +158,8 @@ shared_idle(void *arg)
 
 	if (vm->shared.online)
 		loop_timer_set(&vm->shared.linger,
-		    shared_held_long(vm) ? 0 : SHARED_LINGER_MS,
-		    shared_release, vm);
+		    shared_held_long(vm) ? 0 : SHARED_LINGER_MS, shared_release,
+		    vm);
 }
 
 void

@@ -33,10 +33,9 @@
 #define SHARED_HOLD_MS 1000
 
 /* A request waits so long for its turn; then RESULT_BUSY, to be tried again. */
-#define SHARED_WAIT_MS 30000
+#define SHARED_WAIT_MS 20000
 #define SHARED_WAIT_MAX 256 /* detaches, of all machines together */
-#define SHARED_BUSY \
-	"another client holds its QMP socket, or the machine hangs"
+#define SHARED_BUSY "another client holds its QMP socket, or the machine hangs"
 
 /*
  * shared_want: 1 if commands may be sent to the machine, which must be

@@ -192,8 +192,7 @@ vm_socket(uint32_t number, int32_t pid, int fd)
 {
 	struct vm *vm = vm_find(number);
 
-	if (vm == NULL || vm->conn.fd != -1 ||
-	    vm->shared.wanted != vm->ready)
+	if (vm == NULL || vm->conn.fd != -1 || vm->shared.wanted != vm->ready)
 		fatalx("no use for a socket of machine %u", number);
 	if (vm->ready && pid != vm->pid) {
 		vm_forget(vm);
@@ -202,7 +201,8 @@ vm_socket(uint32_t number, int32_t pid, int fd)
 	vm->pid = pid;
 	vm->shared.wanted = 0;
 	conn_open(&vm->conn, fd, vm->conf.name,
-	    vm->conf.monitor == MONITOR_SHARED ? &vm_shared_ops : &vm_conn_ops, vm);
+	    vm->conf.monitor == MONITOR_SHARED ? &vm_shared_ops : &vm_conn_ops,
+	    vm);
 	if (!vm->ready)
 		vm_say_state(vm, VM_CONNECTING, "connected, no greeting yet");
 }

@@ -192,7 +192,7 @@ start_overdue(void *arg)
 }
 
 int
-children_start(const struct conf *conf, int control_fd, int debug, int verbose)
+children_start(const struct conf *conf, int debug, int verbose)
 {
 	struct msg_start start = { .verbose = (uint32_t)verbose };
 	struct loop_timer deadline = { .at = 0 };
@@ -210,7 +210,6 @@ children_start(const struct conf *conf, int control_fd, int debug, int verbose)
 		send_log(proc);
 	connect_children(PROC_ENGINE, PROC_MONITOR);
 	connect_children(PROC_ENGINE, PROC_QMPCLIENT);
-	chan_send(to(PROC_ENGINE), MSG_CONTROL, &none, control_fd);
 	send_file(MSG_MOUNTINFO, "/proc/self/mountinfo");
 	send_file(MSG_SWAPS, "/proc/swaps");
 	send_policy(conf);
@@ -451,11 +450,12 @@ parent_qmp_socket(uint32_t number, int error, int fd, int32_t pid)
 }
 
 void
-children_connect(const struct conf *conf)
+children_serve(const struct conf *conf, int control_fd)
 {
 	const struct conf_vm *vm;
 
+	chan_send(to(PROC_ENGINE), MSG_CONTROL, &none, control_fd);
 	TAILQ_FOREACH(vm, &conf->vms, entry)
-		qmpsock_add(vm->msg.vm, vm->qmp,
-		    vm->msg.monitor == MONITOR_SHARED);
+		qmpsock_add(
+		    vm->msg.vm, vm->qmp, vm->msg.monitor == MONITOR_SHARED);
 }

@@ -10,14 +10,17 @@
 
 /*
  * children_start: start all children, connect them with each other, give
- * them their logs, the engine its control socket (taken) and the policy, and
- * wait until each is ready.  0, or -1 after a message when one is not ready
- * in time; children_stop is then still to be called.
+ * them their logs, the engine the policy, and wait until each is ready.  0,
+ * or -1 after a message when one is not ready in time; children_stop is then
+ * still to be called.
  */
-int children_start(const struct conf *, int control_fd, int debug, int verbose);
+int children_start(const struct conf *, int debug, int verbose);
 
-/* children_connect: look for the machines' sockets from now on. */
-void children_connect(const struct conf *);
+/*
+ * children_serve: look for the machines' sockets from now on, and let the
+ * engine answer on the control socket, which is taken.
+ */
+void children_serve(const struct conf *, int control_fd);
 
 /*
  * children_stop: close all channels, wait for the children to end, kill what

@@ -66,6 +66,12 @@ covers(const struct conf_rule *qr, const struct conf_rule *rr)
 	return covers_texts(qr, rr);
 }
 
+static int
+same_line(const struct conf_rule *a, const struct conf_rule *b)
+{
+	return a->place.file == b->place.file && a->place.line == b->place.line;
+}
+
 static void
 warn(const struct conf_rule *r, const struct conf_rule *by)
 {
@@ -75,25 +81,47 @@ warn(const struct conf_rule *r, const struct conf_rule *by)
 	    by->msg.where);
 }
 
+/* The quick rules up to now, and how long the search may still take. */
+struct shadows {
+	const struct conf_rule *quick[1024];
+	unsigned int nquick;
+	long comparisons;
+};
+
+static const struct conf_rule *
+find_shadow(struct shadows *s, const struct conf_rule *r)
+{
+	unsigned int i;
+
+	for (i = 0; i < s->nquick && s->comparisons > 0; i++) {
+		s->comparisons--;
+		if (!same_line(s->quick[i], r) && covers(s->quick[i], r))
+			return s->quick[i];
+	}
+	return NULL;
+}
+
+/* A line stands for several rules if it has lists: does none ever decide? */
 void
 conf_check_shadows(const struct conf *conf)
 {
-	const struct conf_rule *quick[1024], *r;
-	unsigned int nquick = 0, i;
-	long comparisons = 0;
+	struct shadows s = { .comparisons = COMPARISONS_MAX };
+	const struct conf_rule *r, *next, *by, *first = NULL;
+	int all = 1;
 
 	TAILQ_FOREACH(r, &conf->rules, entry) {
-		for (i = 0; i < nquick; i++) {
-			if (++comparisons > COMPARISONS_MAX)
-				return;
-			if (strcmp(quick[i]->msg.where, r->msg.where) != 0 &&
-			    covers(quick[i], r)) {
-				warn(r, quick[i]);
-				break;
-			}
-		}
+		by = find_shadow(&s, r);
+		all = all && by != NULL;
+		first = first == NULL ? by : first;
+		next = TAILQ_NEXT(r, entry);
 		if ((r->msg.flags & RULE_QUICK) &&
-		    nquick < sizeof(quick) / sizeof(quick[0]))
-			quick[nquick++] = r;
+		    s.nquick < sizeof(s.quick) / sizeof(s.quick[0]))
+			s.quick[s.nquick++] = r;
+		if (next != NULL && same_line(r, next))
+			continue;
+		if (all)
+			warn(r, first);
+		all = 1;
+		first = NULL;
 	}
 }

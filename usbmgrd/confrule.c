@@ -21,7 +21,7 @@ TAILQ_HEAD(values, value);
 
 /* The rule being read. */
 static struct {
-	int active;
+	int wrong; /* a match has an error */
 	enum rule_action action;
 	uint32_t flags;
 	uint64_t pledge;
@@ -49,7 +49,6 @@ void
 build_rule(enum rule_action action)
 {
 	build_rule_drop();
-	draft.active = 1;
 	draft.action = action;
 	draft.place = lex_here();
 }
@@ -126,6 +125,7 @@ build_match_value(char *word)
 	}
 	lex_error(lex_here(), "%s \"%s\": %s", match_name(draft.kind), word,
 	    expected);
+	draft.wrong = 1;
 	free(word);
 }
 
@@ -133,6 +133,7 @@ void
 build_list_empty(void)
 {
 	lex_error(lex_here(), "the list is empty");
+	draft.wrong = 1;
 }
 
 void
@@ -216,7 +217,8 @@ build_rule_end(void)
 	snprintf(rule.msg.where, sizeof(rule.msg.where), "%.40s:%d",
 	    draft.place.base, draft.place.line);
 	check_draft();
-	expand(0, &rule);
+	if (!draft.wrong)
+		expand(0, &rule);
 	while ((ref = TAILQ_FIRST(&draft.refs)) != NULL) {
 		TAILQ_REMOVE(&draft.refs, ref, entry);
 		ref->first = draft.first;

@@ -74,6 +74,8 @@ engine_attach(const struct core_action *a)
 	attach.speed = (uint16_t)a->speed;
 	memcpy(attach.digest, a->digest, sizeof(attach.digest));
 	strlcpy(attach.id, a->id, sizeof(attach.id));
+	/* Before the others can log what comes of it. */
+	audit_action("attach", a);
 	if (a->handover == HANDOVER_FD) {
 		open.request = a->request;
 		open.busnum = a->port.busnum;
@@ -81,7 +83,6 @@ engine_attach(const struct core_action *a)
 		chan_send(&engine.parent, MSG_OPEN_DEVICE, &open, -1);
 	}
 	chan_send(&engine.qmpclient, MSG_ATTACH, &attach, -1);
-	audit_action("attach", a);
 }
 
 static void
@@ -93,8 +94,8 @@ engine_detach(const struct core_action *a)
 	detach.request = a->request;
 	detach.vm = a->vm;
 	strlcpy(detach.id, a->id, sizeof(detach.id));
-	chan_send(&engine.qmpclient, MSG_DETACH, &detach, -1);
 	audit_action("detach", a);
+	chan_send(&engine.qmpclient, MSG_DETACH, &detach, -1);
 }
 
 static void

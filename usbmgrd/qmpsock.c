@@ -284,8 +284,8 @@ qmpsock_again(void *arg)
 		qmpsocks.ops->again(q->vm, fd, pid);
 	} else if (errno == EAGAIN || errno == EMFILE || errno == ENFILE ||
 		   errno == ENOMEM || errno == EINTR)
-		loop_timer_set(&q->retry, retry_delay(q, EAGAIN),
-		    qmpsock_again, q);
+		loop_timer_set(
+		    &q->retry, retry_delay(q, EAGAIN), qmpsock_again, q);
 	else
 		qmpsock_gone(q);
 }
@@ -322,8 +322,7 @@ inotify_event(const struct inotify_event *ev)
 		if (q->state == SOCK_SEARCHED) {
 			q->tries = 0;
 			qmpsock_try(q);
-		} else if (q->state == SOCK_RELEASED ||
-			   q->state == SOCK_WANTED)
+		} else if (q->state == SOCK_RELEASED || q->state == SOCK_WANTED)
 			qmpsock_check(q);
 	}
 }

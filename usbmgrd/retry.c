@@ -51,8 +51,10 @@ retry_failed(
 	unlist(list, r);
 	r->failed = 1;
 	r->result = result;
-	if (r->failures++ >= classes[result].tries)
+	r->failures++;
+	if (r->tries[result] >= classes[result].tries)
 		return;
+	r->tries[result]++;
 	for (i = 1; i < r->failures && delay < DELAY_MAX; i++)
 		delay *= 2;
 	r->at = now + (delay < DELAY_MAX ? delay : DELAY_MAX);
@@ -66,6 +68,7 @@ retry_reset(struct retry_list *list, struct retry *r)
 	unlist(list, r);
 	r->failed = 0;
 	r->failures = 0;
+	memset(r->tries, 0, sizeof(r->tries));
 }
 
 void

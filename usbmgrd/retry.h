@@ -23,7 +23,8 @@ struct retry {
 	TAILQ_ENTRY(retry) entry;
 	int listed;
 	uint64_t at; /* due, when listed */
-	unsigned int failures;
+	unsigned int failures; /* of any class, since the last reset */
+	uint16_t tries[RESULT_MAX]; /* of each class */
 	int failed; /* the last try failed and no other has begun */
 	enum result result;
 	struct device *dev; /* whose it is, */

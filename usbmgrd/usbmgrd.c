@@ -96,10 +96,9 @@ serve(const struct conf *conf, int control_fd, int debug, int verbose)
 {
 	int status = 1;
 
-	if (children_start(conf, control_fd, debug, verbose) == 0 &&
-	    !parent_stop) {
+	if (children_start(conf, debug, verbose) == 0 && !parent_stop) {
 		confine();
-		children_connect(conf);
+		children_serve(conf, control_fd);
 		log_info(
 		    "started: %u machines, %u rules", conf->nvms, conf->nrules);
 		log_set_stderr(debug);

@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: ISC
 """docs/examples/X.conf is a policy that usbmgrd takes without a warning, does
 with the events of X.jsonl what X.out says, and is shown in usbmgrd.conf(5).
-That the page shows what is in the files is seen to by `make check-docs`."""
+X.shown is what a shell shows that is given the commands in it. That the pages
+show what is in the files is seen to by `make check-docs`."""
 
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,21 +54,39 @@ def is_shown(name):
             '\n.\\" begin examples/%s.%s\n' % (name, suffix) not in PAGE], []
 
 
+def shows(name):
+    """As in a terminal: commands behind a $, and what they print."""
+    want = open("docs/examples/%s.shown" % name).read()
+    got = ""
+    for command in re.findall(r"(?m)^\$ (.*)$", want):
+        result = subprocess.run(
+            ["sh", "-c", command], cwd="docs/examples", text=True, timeout=10,
+            env={"PATH": BUILD + ":" + os.environ["PATH"]},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        got += "$ %s\n%s" % (command, result.stdout)
+    return got, want
+
+
+def names(suffix):
+    return [os.path.basename(path)[:-len(suffix)]
+            for path in sorted(glob.glob("docs/examples/*" + suffix))]
+
+
 if os.geteuid() != 0:
     print("Bail out! must be run by root: policy files must be root's")
     sys.exit(1)
-names = [os.path.basename(path)[:-len(".conf")]
-         for path in sorted(glob.glob("docs/examples/*.conf"))]
-number = failed = 0
+tests = [(test, name) for name in names(".conf")
+         for test in (is_taken, decides, is_shown)]
+tests += [(shows, name) for name in names(".shown")]
+failed = 0
+print("1..%d" % len(tests))
 with tempfile.TemporaryDirectory() as directory:
-    for name in names:
-        for test in is_taken, decides, is_shown:
-            number += 1
-            got, want = test(name)
-            failed += got != want
-            print("%s %d - %s.conf %s" % ("ok" if got == want else "not ok",
-                  number, name, test.__name__.replace("_", " ")))
-            if got != want:
-                print("# got %r\n# want %r" % (got, want))
-print("1..%d" % number)
-sys.exit(failed != 0 or number == 0)
+    for number, (test, name) in enumerate(tests, 1):
+        got, want = test(name)
+        failed += got != want
+        print("%s %d - %s %s" % ("ok" if got == want else "not ok", number,
+                                 name, test.__name__.replace("_", " ")))
+        if got != want:
+            print("# got %r\n# want %r" % (got, want))
+sys.exit(failed != 0 or not tests)

@@ -103,7 +103,7 @@ def message(text):
 
 
 def compact(value):
-    return json.dumps(value, separators=(',', ':'), ensure_ascii=False)
+    return json.dumps(value, separators=(',', ':'))
 
 
 def place(word):

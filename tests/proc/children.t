@@ -97,6 +97,10 @@ for child in PROGRAMS:
             r"engine \(pid \d+\) ended with status 1( before it was ready)?")
 add("qmpclient", "qmp-lost", "qmpclient broke the protocol: lost a "
     "connection that there was not")
+add("qmpclient", "qmp-release", "qmpclient broke the protocol: released a "
+    "connection that there was not")
+add("qmpclient", "qmp-want", "qmpclient broke the protocol: wants a "
+    "connection to a machine it did not release")
 
 
 @test("a monitor that keeps to the rules is believed")

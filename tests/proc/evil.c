@@ -193,6 +193,34 @@ monitor_good(void)
 }
 
 static void
+interrupt(int signo)
+{
+	(void)signo;
+}
+
+/* No fault at all: each SIGUSR1 unplugs the device, or plugs a new one. */
+static void
+monitor_plugs(void)
+{
+	static unsigned int calls;
+	struct msg_device_gone gone;
+	struct usbdev d = good_device();
+
+	d.devnum = (uint16_t)(22 + calls / 2);
+	memset(&gone, 0, sizeof(gone));
+	gone.port = d.port;
+	gone.devnum = d.devnum;
+	if (calls % 2 == 0)
+		send_well(&sibling, MSG_DEVICE, &d);
+	else
+		send_well(&sibling, MSG_DEVICE_GONE, &gone);
+	if (calls++ > 0)
+		return;
+	signal(SIGUSR1, interrupt);
+	send_well(&sibling, MSG_SCAN_DONE, NULL);
+}
+
+static void
 monitor_port(void)
 {
 	struct usbdev d = good_device();
@@ -240,6 +268,22 @@ qmp_lost(void)
 	struct msg_qmp_lost m = { .vm = 1, .end = QMP_END_CLOSED };
 
 	send_well(&parent, MSG_QMP_LOST, &m);
+}
+
+static void
+qmp_release(void)
+{
+	struct msg_vm_number m = { .vm = 1 };
+
+	send_well(&parent, MSG_QMP_RELEASE, &m);
+}
+
+static void
+qmp_want(void)
+{
+	struct msg_vm_number m = { .vm = 1 };
+
+	send_well(&parent, MSG_QMP_WANT, &m);
 }
 
 static void
@@ -309,12 +353,15 @@ static const struct fault {
 	{ "monitor-size", READY, monitor_size },
 	{ "monitor-descriptor", READY, monitor_descriptor },
 	{ "monitor-good", READY, monitor_good },
+	{ "monitor-plugs", READY, monitor_plugs },
 	{ "monitor-port", READY, monitor_port },
 	{ "monitor-string", READY, monitor_string },
 	{ "monitor-devnum", READY, monitor_devnum },
 	{ "monitor-gone", READY, monitor_gone },
 	{ "monitor-scan-twice", READY, monitor_scan_twice },
 	{ "qmp-lost", READY, qmp_lost },
+	{ "qmp-release", READY, qmp_release },
+	{ "qmp-want", READY, qmp_want },
 	{ "qmp-result", READY, qmp_result },
 	{ "qmp-state", READY, qmp_state },
 	{ "qmp-string", READY, qmp_string },
@@ -371,9 +418,9 @@ main(void)
 				start(fault);
 			imsg_free(&imsg);
 		}
-		if (poll(&(struct pollfd){ parent.fd, POLLIN, 0 }, 1, -1) ==
-			-1 ||
-		    imsgbuf_read(&parent) != 1)
+		if (poll(&(struct pollfd){ parent.fd, POLLIN, 0 }, 1, -1) == -1)
+			fault->commit(); /* a signal for it */
+		else if (imsgbuf_read(&parent) != 1)
 			return 0;
 	}
 }

@@ -594,6 +594,319 @@ flood_of_events(void **state)
 	assert_true(rig_rss(r) < rss + 4096);
 }
 
+/* Machines whose socket others use, too. */
+
+static void
+shared_vm(struct rig *r, uint32_t number)
+{
+	struct msg_vm m;
+
+	rig_vm_fill(&m, number, "", HANDOVER_ADDRESS);
+	m.monitor = MONITOR_SHARED;
+	rig_send(r, RIG_PARENT, MSG_QMP_VM, &m, -1);
+}
+
+/* First contact with NAME, as machine 1, after which it is let go. */
+static void
+shared_ready(struct rig *r, const char *name)
+{
+	shared_vm(r, 1);
+	rig_connect(r, 1, name);
+	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_READY, NULL);
+	rig_expect(r, MSG_QMP_RELEASE, 1, NULL);
+}
+
+/* Another client of its only monitor; returns after the greeting. */
+static int
+other_client(struct rig *r, const char *name)
+{
+	int fd = rig_dial(r, name);
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	char buf[4096];
+
+	assert_int_equal(poll(&pfd, 1, 1000), 1);
+	assert_true(read(fd, buf, sizeof(buf)) > 0);
+	return fd;
+}
+
+static void
+shared_machine_is_let_go(void **state)
+{
+	struct rig *r = *state;
+	unsigned int fds = rig_fds(r), i;
+	uint64_t start;
+
+	rig_qemu(r, "a", XHCI NO_DEVICE ",id=" OURS ",port=4");
+	start = rig_now();
+	shared_ready(r, "a");
+	rig_expect(r, MSG_VM_HAS, 1, NULL);
+	assert_in_range(rig_now() - start, 150, 1000);
+	assert_int_equal(rig_fds(r), fds);
+	for (i = 0; i < 3; i++) {
+		close(other_client(r, "a"));
+		rig_detach(r, 20 + i, 1, OURS);
+		rig_expect(r, MSG_QMP_WANT, 1, NULL);
+		assert_false(rig_get(r, MSG_RESULT, 20 + i, NULL, 50));
+		rig_connect(r, 1, "a");
+		rig_result(r, 20 + i, RESULT_OK, NULL, RIG_SOON_MS);
+		rig_expect(r, MSG_QMP_RELEASE, 1, NULL);
+		assert_int_equal(rig_fds(r), fds);
+	}
+	/* It was ready all the time. */
+	assert_false(rig_get(r, MSG_VM_STATE, 1, NULL, 0));
+	assert_false(rig_get(r, MSG_QMP_WANT, 1, NULL, 0));
+	assert_false(rig_get(r, MSG_VM_DROPPED, 1, NULL, 0));
+}
+
+static void
+requests_for_a_released_machine_are_one_batch(void **state)
+{
+	struct rig *r = *state;
+	uint32_t i;
+
+	rig_qemu(r, "a", XHCI);
+	shared_ready(r, "a");
+	for (i = 1; i <= 20; i++) {
+		rig_attach(r, i, 1, 1 + i);
+		rig_detach(r, 100 + i, 1, OURS);
+	}
+	rig_expect(r, MSG_QMP_WANT, 1, NULL);
+	rig_connect(r, 1, "a");
+	for (i = 1; i <= 20; i++) {
+		rig_result(r, i, i <= 15 ? RESULT_GONE : RESULT_BUS_FULL, NULL,
+		    RIG_SOON_MS);
+		rig_result(r, 100 + i, RESULT_OK, NULL, RIG_SOON_MS);
+	}
+	/* And one that comes at once afterwards needs no other connection. */
+	rig_detach(r, 200, 1, OURS);
+	rig_result(r, 200, RESULT_OK, NULL, RIG_SOON_MS);
+	assert_false(rig_get(r, MSG_QMP_RELEASE, 1, NULL, 0));
+	rig_expect(r, MSG_QMP_RELEASE, 1, NULL);
+	assert_false(rig_get(r, MSG_QMP_WANT, 1, NULL, 0));
+}
+
+/* What others did while we were away shows when we are back. */
+static void
+shared_machine_was_changed(void **state)
+{
+	struct rig *r = *state;
+	struct msg_vm_has has;
+
+	two_monitors(r, "a",
+	    "-device qemu-xhci,id=xhci,p2=1,p3=1" NO_DEVICE ",id=" OURS
+	    ",port=1");
+	shared_ready(r, "a");
+	rig_expect(r, MSG_VM_HAS, 1, NULL);
+	rig_command(r, "a2",
+	    "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"" OURS
+	    "\"}}",
+	    "DEVICE_DELETED");
+	assert_false(rig_get(r, MSG_VM_DROPPED, 1, NULL, 200));
+	rig_attach(r, 1, 1, 9);
+	rig_expect(r, MSG_QMP_WANT, 1, NULL);
+	rig_connect(r, 1, "a");
+	rig_expect(r, MSG_VM_DROPPED, 1, &has);
+	assert_string_equal(has.id, OURS);
+	rig_result(r, 1, RESULT_GONE, NULL, RIG_SOON_MS); /* not BUS_FULL */
+	rig_expect(r, MSG_QMP_RELEASE, 1, NULL);
+	/* Now somebody else has the only port. */
+	rig_command(r, "a2",
+	    "{\"execute\": \"device_add\", \"arguments\": {\"driver\":"
+	    " \"usb-mouse\", \"port\": \"1\", \"id\": \"m\"}}",
+	    "return");
+	rig_attach(r, 2, 1, 9);
+	rig_connect(r, 1, "a");
+	rig_result(r, 2, RESULT_BUS_FULL, NULL, RIG_SOON_MS);
+}
+
+static void
+shared_machine_ends_while_released(void **state)
+{
+	struct rig *r = *state;
+	struct msg_vm_number m = { 1 };
+
+	rig_qemu(r, "a", XHCI);
+	shared_ready(r, "a");
+	rig_detach(r, 1, 1, OURS);
+	rig_attach(r, 2, 1, 9);
+	rig_expect(r, MSG_QMP_WANT, 1, NULL);
+	rig_send(r, RIG_PARENT, MSG_QMP_GONE, &m, -1);
+	rig_result(r, 1, RESULT_VM_LOST, NULL, RIG_SOON_MS);
+	rig_result(r, 2, RESULT_VM_LOST, NULL, RIG_SOON_MS);
+	rig_lost(r, 1, QMP_END_CLOSED, "QEMU has ended");
+	rig_connect(r, 1, "a");
+	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_READY, NULL);
+}
+
+/* The socket that was wanted leads to another process: start anew. */
+static void
+shared_machine_was_replaced(void **state)
+{
+	struct rig *r = *state;
+
+	rig_qemu(r, "a", XHCI);
+	rig_qemu(r, "b", XHCI NO_DEVICE ",id=" OURS ",port=1");
+	shared_ready(r, "a");
+	rig_detach(r, 1, 1, OURS);
+	rig_connect(r, 1, "b");
+	rig_result(r, 1, RESULT_VM_LOST, NULL, RIG_SOON_MS);
+	rig_state(r, 1, VM_LOST, NULL);
+	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_READY, NULL);
+	rig_expect(r, MSG_VM_HAS, 1, NULL);
+	assert_false(rig_get(r, MSG_QMP_LOST, 1, NULL, 0));
+}
+
+/* With ever more to do others get their turn all the same. */
+static void
+shared_machine_is_let_go_under_load(void **state)
+{
+	struct rig *r = *state;
+	uint64_t start, now, worst = 0;
+	unsigned int releases = 0;
+	uint32_t i = 0;
+
+	rig_qemu(r, "a", XHCI);
+	shared_ready(r, "a");
+	start = rig_now();
+	while ((now = rig_now()) < start + 3000) {
+		rig_detach(r, ++i, 1, OURS);
+		while (!rig_get(r, MSG_RESULT, i, NULL, 20)) {
+			assert_true(rig_now() < now + RIG_SOON_MS);
+			if (!rig_get(r, MSG_QMP_WANT, 1, NULL, 0))
+				continue;
+			releases += (unsigned int)rig_get(
+			    r, MSG_QMP_RELEASE, 1, NULL, 0);
+			close(other_client(r, "a"));
+			rig_connect(r, 1, "a");
+		}
+		now = rig_now() - now;
+		worst = now > worst ? now : worst;
+	}
+	print_message("# %u requests, let go %u times, worst %u ms\n", i,
+	    releases, (unsigned int)worst);
+	assert_in_range(releases, 2, 4);
+	assert_true(worst < 1000);
+}
+
+/* All that is long, at once: another client holds the sockets. */
+static void
+shared_machine_is_held_by_others(void **state)
+{
+	struct rig *r = *state;
+	char text[MSG_TEXT_MAX];
+	struct msg_result result;
+	uint64_t start;
+	int first, later;
+
+	rig_qemu(r, "a", XHCI);
+	rig_qemu(r, "b", XHCI);
+	shared_ready(r, "a");
+	later = other_client(r, "a");
+	first = other_client(r, "b");
+	start = rig_now();
+	shared_vm(r, 2);
+	rig_connect(r, 2, "b");
+	rig_state(r, 2, VM_CONNECTING, NULL);
+	rig_detach(r, 1, 1, OURS);
+	rig_attach(r, 2, 1, 9);
+	rig_expect(r, MSG_QMP_WANT, 1, NULL);
+	rig_connect(r, 1, "a");
+	/* Nothing is wrong with them, and that is said. */
+	assert_true(rig_get(r, MSG_VM_STATE, 2, NULL, 11000));
+	rig_state(r, 1, VM_READY, text);
+	assert_non_null(strstr(text, "another client"));
+	close(first);
+	rig_state(r, 2, VM_READY, text);
+	assert_memory_equal(text, "QEMU ", 5);
+	rig_result(r, 1, RESULT_BUSY, &result, 12000);
+	assert_non_null(strstr(result.text, "another client"));
+	rig_result(r, 2, RESULT_BUSY, NULL, RIG_SOON_MS);
+	assert_in_range(rig_now() - start, 19900, 22000);
+	assert_false(rig_get(r, MSG_QMP_LOST, 1, NULL, 0));
+	/* We are still in the queue: no other connection is needed. */
+	rig_detach(r, 3, 1, OURS);
+	close(later);
+	rig_result(r, 3, RESULT_OK, NULL, RIG_SOON_MS);
+	rig_state(r, 1, VM_READY, text);
+	assert_memory_equal(text, "QEMU ", 5);
+	assert_false(rig_get(r, MSG_QMP_WANT, 1, NULL, 0));
+	rig_expect(r, MSG_QMP_RELEASE, 1, NULL);
+}
+
+/* Half a greeting is no place in a queue. */
+static void
+shared_machine_that_misbehaves_is_lost(void **state)
+{
+	struct rig *r = *state;
+
+	rig_peer(r, "a", "greeting", "half");
+	rig_peer(r, "b", "x-query-usb", "garbage");
+	shared_vm(r, 1);
+	shared_vm(r, 2);
+	rig_connect(r, 1, "a");
+	rig_connect(r, 2, "b");
+	rig_state(r, 2, VM_CONNECTING, NULL);
+	rig_lost(r, 2, QMP_END_PROTOCOL, "not QMP");
+	rig_state(r, 1, VM_CONNECTING, NULL);
+	usleep(7000000);
+	rig_lost(r, 1, QMP_END_TIMEOUT, "no greeting in 10 s");
+}
+
+static void
+ports_of_the_policy(void **state)
+{
+	struct rig *r = *state;
+	struct msg_result result;
+	struct msg_vm m;
+	uint32_t i;
+
+	rig_peer(r, "a", "idle", "silence");
+	rig_vm_fill(&m, 1, "", HANDOVER_ADDRESS);
+	m.first_port = 2;
+	m.last_port = 3;
+	rig_send(r, RIG_PARENT, MSG_QMP_VM, &m, -1);
+	rig_connect(r, 1, "a");
+	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_READY, NULL);
+	for (i = 2; i <= 3; i++) {
+		rig_attach(r, i, 1, 1 + i);
+		rig_result(r, i, RESULT_OK, &result, 200);
+		assert_int_equal(result.guest_port, i);
+	}
+	rig_attach(r, 4, 1, 9);
+	rig_result(r, 4, RESULT_BUS_FULL, &result, 200);
+	assert_string_equal(result.text,
+	    "no free port on bus xhci.0, the policy allows ports 2-3 only");
+}
+
+static void
+policy_that_makes_no_sense_ends_it(void **state)
+{
+	struct rig *r = *state;
+	struct msg_vm m;
+
+	rig_vm_fill(&m, 1, "", HANDOVER_FD);
+	m.first_port = 3;
+	m.last_port = 2;
+	rig_send(r, RIG_PARENT, MSG_QMP_VM, &m, -1);
+	assert_int_equal(rig_exit(r, 0), 1);
+}
+
+static void
+end_of_a_connected_machine_ends_it(void **state)
+{
+	struct rig *r = *state;
+	struct msg_vm_number m = { 1 };
+
+	rig_qemu(r, "a", XHCI);
+	rig_ready(r, 1, "a", "", HANDOVER_FD, NULL);
+	rig_send(r, RIG_PARENT, MSG_QMP_GONE, &m, -1);
+	assert_int_equal(rig_exit(r, 0), 1);
+}
+
 /* Siblings. */
 
 static void
@@ -668,6 +981,17 @@ main(void)
 		T(deadlines),
 		T(device_that_never_comes),
 		T(flood_of_events),
+		T(shared_machine_is_let_go),
+		T(requests_for_a_released_machine_are_one_batch),
+		T(shared_machine_was_changed),
+		T(shared_machine_ends_while_released),
+		T(shared_machine_was_replaced),
+		T(shared_machine_is_let_go_under_load),
+		T(shared_machine_is_held_by_others),
+		T(shared_machine_that_misbehaves_is_lost),
+		T(ports_of_the_policy),
+		T(policy_that_makes_no_sense_ends_it),
+		T(end_of_a_connected_machine_ends_it),
 		T(ends_with_the_parent),
 		T(wrong_direction_ends_it),
 		T(foreign_id_ends_it),

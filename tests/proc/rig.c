@@ -409,15 +409,22 @@ rig_dial(struct rig *r, const char *name)
 }
 
 void
+rig_vm_fill(
+    struct msg_vm *m, uint32_t number, const char *bus, enum handover handover)
+{
+	memset(m, 0, sizeof(*m));
+	m->vm = number;
+	m->handover = handover;
+	snprintf(m->name, sizeof(m->name), "vm%u", number);
+	strlcpy(m->bus, bus, sizeof(m->bus));
+}
+
+void
 rig_vm(struct rig *r, uint32_t number, const char *bus, enum handover handover)
 {
 	struct msg_vm m;
 
-	memset(&m, 0, sizeof(m));
-	m.vm = number;
-	m.handover = handover;
-	snprintf(m.name, sizeof(m.name), "vm%u", number);
-	strlcpy(m.bus, bus, sizeof(m.bus));
+	rig_vm_fill(&m, number, bus, handover);
 	rig_send(r, RIG_PARENT, MSG_QMP_VM, &m, -1);
 }
 

@@ -96,7 +96,12 @@ void rig_kill(struct rig *, pid_t, int sig);
 /* rig_dial: connect to socket NAME. */
 int rig_dial(struct rig *, const char *name);
 
-/* rig_vm: MSG_QMP_VM; rig_connect: connect to NAME and hand it over. */
+/*
+ * rig_vm: MSG_QMP_VM, as rig_vm_fill fills it; rig_connect: connect to NAME
+ * and hand it over.
+ */
+void rig_vm_fill(
+    struct msg_vm *, uint32_t number, const char *bus, enum handover);
 void rig_vm(struct rig *, uint32_t number, const char *bus, enum handover);
 void rig_connect(struct rig *, uint32_t number, const char *name);
 

@@ -132,9 +132,7 @@ static void
 hostile_strings_stay_in_their_line(void **state)
 {
 	static const char *const hostile[] = { "a\nb", "\r\n{\"time\":\"",
-		"\"}\n{\"event\":\"attach\"", "\x1b[2J\x07",
-		"\xc2\x9b"
-		"2J",
+		"\"}\n{\"event\":\"attach\"", "\x1b[2J\x07", "\xc2\x9b[2J",
 		"\xff\xfe\n", "\\", "\\\"", "\xe2\x80\xa8", "%s%n" };
 	const size_t n = sizeof(hostile) / sizeof(hostile[0]);
 	const char *p;

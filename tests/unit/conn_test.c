@@ -107,7 +107,9 @@ on_reply(void *owner, const struct reply *reply, void *arg)
 	t.order[t.norder++] = (int)(intptr_t)arg;
 }
 
-static const struct conn_ops ops = { on_greeting, on_event, on_lost };
+static const struct conn_ops ops = {
+	.greeting = on_greeting, .event = on_event, .lost = on_lost
+};
 
 static int
 setup(void **state)

@@ -313,6 +313,23 @@ replug_while_detaching(void **state)
 	is("3:9", "attaching a: t:1");
 }
 
+/* It was gone and is back under its number while it is taken out. */
+static void
+back_while_detaching(void **state)
+{
+	(void)state;
+	policy("a", "pass 3:9 a");
+	vm_up("a");
+	scanned();
+	plug("3:9", 5, MOUSE);
+	answer("3:9", RESULT_OK);
+	unplug("3:9", 5);
+	plug("3:9", 5, MOUSE);
+	did("");
+	answer("3:9", RESULT_OK);
+	did("attach a 3:9/5: t:1\n");
+}
+
 static void
 another_device_in_its_place(void **state)
 {
@@ -567,6 +584,7 @@ main(void)
 		BED_TEST(unplug_while_attaching),
 		BED_TEST(replug_while_attaching),
 		BED_TEST(replug_while_detaching),
+		BED_TEST(back_while_detaching),
 		BED_TEST(another_device_in_its_place),
 		BED_TEST(update_is_decided_again),
 		BED_TEST(update_while_attaching),

@@ -25,6 +25,7 @@
 #define CAPACITY 2 /* ports of machine c */
 #define QUEUE_MAX 512
 #define RULES_MAX 6
+#define TRIES_MAX 5 /* after which a machine that refuses is left alone */
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static const char *const ports[] = { "1:1", "1:2", "2:1", "2:1.1", "2:1.10",
@@ -39,6 +40,7 @@ struct place {
 	int product;
 	int dropped; /* perhaps: the word may have come too late */
 	int failures; /* that are left */
+	int conflicts; /* another machine had it */
 	struct usbdev dev;
 };
 
@@ -344,6 +346,7 @@ world_plug(size_t i)
 	p->plugged = 1;
 	p->dropped = 0;
 	p->failures = 2;
+	p->conflicts = 0;
 	p->product = (int)chance(COUNT(products));
 	world.last_devnum = (uint16_t)(world.last_devnum % 127 + 1);
 	p->dev = mkdev(ports[i], world.last_devnum, products[p->product]);
@@ -440,7 +443,7 @@ machine_attach(struct machine *m, const struct ask *ask)
 {
 	static const enum result passing[] = { RESULT_GONE, RESULT_PERMISSION,
 		RESULT_PORT_TAKEN, RESULT_DUPLICATE, RESULT_MIGRATING,
-		RESULT_OTHER };
+		RESULT_BUSY, RESULT_OTHER };
 	struct place *p = place_of(ask);
 	size_t i;
 
@@ -451,8 +454,10 @@ machine_attach(struct machine *m, const struct ask *ask)
 	if (refuses(ask->vm, p))
 		return RESULT_SPEED;
 	for (i = 0; i < NVMS; i++)
-		if (inside_find(&world.machines[i], ask->port, ask->devnum))
+		if (inside_find(&world.machines[i], ask->port, ask->devnum)) {
+			p->conflicts++;
 			return RESULT_OTHER;
+		}
 	if (is_full(ask->vm))
 		return RESULT_BUS_FULL;
 	if (p->failures > 0 && chance(3) == 0) {
@@ -751,7 +756,9 @@ is_refused(size_t place, const char *reason)
 {
 	uint32_t vm = first_up(deciding_rule(place));
 
-	return (refuses(vm, &world.places[place]) &&
+	return (world.places[place].conflicts > TRIES_MAX &&
+		   strstr(reason, "refused by QEMU") != NULL) ||
+	       (refuses(vm, &world.places[place]) &&
 		   strstr(reason, "speed") != NULL) ||
 	       (is_full(vm) && strstr(reason, "no free guest port") != NULL);
 }

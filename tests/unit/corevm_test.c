@@ -26,9 +26,11 @@ static const struct {
 	{ RESULT_NO_CONTROLLER, "no USB controller", 0, 0 },
 	{ RESULT_MIGRATING, "machine is migrating", 2000, 100 },
 	{ RESULT_VM_LOST, "connection to the machine lost", 0, 0 },
+	{ RESULT_BUSY, "machine's QMP socket in use", 1000, 1000 },
 	{ RESULT_OTHER, "refused by QEMU", 2000, 5 },
 };
 #define NCLASSES (sizeof(classes) / sizeof(classes[0]))
+_Static_assert(NCLASSES == RESULT_MAX - 1, "a class is missing");
 #define DELAY_MAX 60000
 
 /* One device in machine a, which is up. */
@@ -623,6 +625,25 @@ full_bus_waits_for_a_port(void **state)
 	    "hold 3:2/3: taken out of its machine by somebody else\n");
 }
 
+/* A port of b is none of a, which refused it. */
+static void
+full_bus_of_another_machine(void **state)
+{
+	(void)state;
+	policy("a b", "pass 046d:c077 a b", "pass 045e:0823 b");
+	vm_up("a");
+	vm_up("b");
+	scanned();
+	plug("3:1", 2, KEYBOARD);
+	answer("3:1", RESULT_OK);
+	plug("3:2", 3, MOUSE);
+	answer("3:2", RESULT_BUS_FULL);
+	unplug("3:1", 2);
+	answer("3:1", RESULT_OK);
+	did("");
+	is("3:2", "failed: no free guest port: why");
+}
+
 static void
 failed_detach_is_tried_again(void **state)
 {
@@ -654,6 +675,8 @@ failed_detach_is_tried_again(void **state)
 	unplug("3:9", 5);
 	did("detach a 3:9/5: device removed\n");
 	answer("3:9", RESULT_OTHER);
+	scanned();
+	did("");
 	passes(2000);
 	did("detach a 3:9/5: device removed\n");
 	answer("3:9", RESULT_OK);
@@ -806,6 +829,7 @@ main(void)
 		BED_TEST(retry_of_a_device_that_may_not_go),
 		BED_TEST(several_are_due_at_once),
 		BED_TEST(full_bus_waits_for_a_port),
+		BED_TEST(full_bus_of_another_machine),
 		BED_TEST(failed_detach_is_tried_again),
 		BED_TEST(failed_detach_that_is_wanted_no_more),
 		BED_TEST(results_are_checked),

@@ -4,6 +4,7 @@
  */
 
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -102,14 +103,17 @@ timer_of_no_time_runs_from_the_loop(void **state)
 static void
 timer_is_replaced(void **state)
 {
-	struct loop_timer a = { .at = 0 };
+	struct loop_timer a = { .at = 0 }, b = { .at = 0 }, c = { .at = 0 };
 
 	(void)state;
 	loop_timer_set(&a, 5, note_arg, "a");
-	loop_timer_set(&a, 100000, note_arg, "b");
-	loop_timer_set(&a, 1, note_arg, "c");
-	run(20);
-	assert_string_equal(seen, "c");
+	loop_timer_set(&b, 10, note_arg, "b");
+	loop_timer_set(&c, 15, note_arg, "c");
+	loop_timer_set(&b, 100000, note_arg, "d");
+	loop_timer_set(&a, 20, note_arg, "e");
+	loop_timer_set(&b, 1, note_arg, "f");
+	run(30);
+	assert_string_equal(seen, "fce");
 }
 
 static void
@@ -192,13 +196,32 @@ cpu_ms(void)
 }
 
 static void
+expired(uint32_t events, void *arg)
+{
+	(void)events;
+	(void)arg;
+	loop_end(0);
+}
+
+/* With a timer, and with nothing but a descriptor. */
+static void
 waiting_costs_nothing(void **state)
 {
+	const struct itimerspec wait = { .it_value.tv_nsec = 200000000 };
 	uint64_t before = cpu_ms();
+	struct loop_fd watch;
+	int fd;
 
 	(void)state;
 	run(200);
 	assert_true(cpu_ms() - before < 50);
+	fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	assert_int_equal(timerfd_settime(fd, 0, &wait, NULL), 0);
+	loop_add(&watch, fd, EPOLLIN, expired, NULL);
+	assert_int_equal(loop_run(), 0);
+	assert_true(cpu_ms() - before < 100);
+	loop_del(&watch);
+	close(fd);
 }
 
 /* Descriptors. */

@@ -77,7 +77,7 @@ every_class_comes_to_an_end(void **state)
 			before = wait;
 			now += wait;
 			assert_ptr_equal(retry_due(&list, now), &r);
-			assert_true(++tries <= 100);
+			assert_true(++tries <= 1000);
 		}
 		assert_null(retry_due(&list, UINT64_MAX));
 	}
@@ -118,6 +118,27 @@ failing_again_replaces_the_plan(void **state)
 	retry_failed(&list, &r, 0, RESULT_SPEED);
 	assert_int_equal(retry_next(&list), 0);
 	assert_int_equal(retry_blocks(&r), 1);
+}
+
+/* Tries of one class do not use up those of another; delays still grow. */
+static void
+classes_are_counted_apart(void **state)
+{
+	struct retry r = { 0 };
+	int i;
+
+	(void)state;
+	for (i = 0; i < 3; i++)
+		retry_failed(&list, &r, 0, RESULT_OTHER);
+	assert_int_equal(retry_next(&list), 8000);
+	for (i = 0; i < 3; i++)
+		retry_failed(&list, &r, 0, RESULT_GONE);
+	assert_int_equal(retry_next(&list), 32000);
+	retry_failed(&list, &r, 0, RESULT_GONE);
+	assert_int_equal(retry_next(&list), 0);
+	retry_failed(&list, &r, 0, RESULT_OTHER);
+	assert_int_equal(retry_next(&list), 60000);
+	retry_reset(&list, &r);
 }
 
 static void
@@ -168,6 +189,7 @@ main(void)
 		TEST(every_class_comes_to_an_end),
 		TEST(reset_is_as_if_never_tried),
 		TEST(failing_again_replaces_the_plan),
+		TEST(classes_are_counted_apart),
 		TEST(several_by_time),
 		TEST(waiting_for_a_port),
 	};

@@ -290,6 +290,9 @@ hubs_are_known(void **state)
 	/* Beyond the count there is nothing. */
 	d.ninterfaces--;
 	assert_int_equal(usbdev_is_hub(&d), 0);
+	d.interfaces[0] = hub;
+	assert_int_equal(usbdev_is_hub(&d), 1);
+	d.interfaces[0] = none;
 	d.class = hub;
 	assert_int_equal(usbdev_is_hub(&d), 1);
 }
