@@ -201,18 +201,29 @@ build_vm_bus(char *value)
 	set_string(build.vm->msg.bus, sizeof(build.vm->msg.bus), value, "bus");
 }
 
+/* One or two digits; what is behind them, or NULL. */
+static const char *
+parse_guest_port(const char *s, unsigned int *port)
+{
+	size_t n = strspn(s, "0123456789");
+
+	*port = (unsigned int)strtoul(s, NULL, 10);
+	return n == 1 || n == 2 ? s + n : NULL;
+}
+
 void
 build_vm_ports(char *value)
 {
 	struct msg_vm *m = &build.vm->msg;
 	unsigned int first, last;
-	int end = 0;
+	const char *end;
 
-	if (sscanf(value, "%2u%n", &first, &end) == 1 && value[end] == '\0')
-		last = first;
-	else if (sscanf(value, "%2u-%2u%n", &first, &last, &end) != 2 ||
-		 value[end] != '\0')
-		first = last = 0;
+	end = parse_guest_port(value, &first);
+	last = first;
+	if (end != NULL && *end == '-')
+		end = parse_guest_port(end + 1, &last);
+	if (end == NULL || *end != '\0')
+		first = 0;
 	if (m->first_port != 0)
 		lex_error(lex_here(), "second port \"%s\"", value);
 	else if (first == 0 || last < first || last > GUEST_PORT_MAX)

@@ -149,16 +149,22 @@ vm_set_state(
     struct core *core, struct vm *vm, enum vm_state state, const char *reason)
 {
 	struct interest *interest;
+	int repeated;
 
 	strlcpy(vm->reason, reason, sizeof(vm->reason));
-	if (vm->state == state)
+	/* A shared machine says it each time that it is our turn. */
+	if (vm->state == state && state != VM_READY)
 		return;
+	repeated = vm->state == state;
 	vm->state = state;
 	if (state != VM_READY)
 		vm_drop_attachments(core, vm);
 	else
 		LIST_FOREACH(interest, &vm->interests, entry)
-			retry_reset(&core->retries, &interest->dev->retry);
+			if (!repeated ||
+			    retry_waits_for_turn(&interest->dev->retry))
+				retry_reset(
+				    &core->retries, &interest->dev->retry);
 	core_vm_reconcile(core, vm);
 	core_vm_reap(core, vm);
 }

@@ -24,6 +24,7 @@ typedef struct {
 %}
 
 %define parse.error custom
+%define parse.lac full
 
 %token ALL "all" AUTO "auto" BELOW "below" BLOCK "block" BUS "bus"
 %token BUSY "busy" CLASS "class" CONTROL "control" CONTROLLER "controller"
@@ -106,8 +107,11 @@ quick	: /* empty */
 	;
 
 matches	: ALL
-	| match
-	| matches match
+	| match_list
+	;
+
+match_list: match
+	| match_list match
 	;
 
 match	: kind { build_match($1); } values

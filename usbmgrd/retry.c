@@ -89,6 +89,12 @@ retry_waits_for_port(const struct retry *r)
 	return r->failed && r->result == RESULT_BUS_FULL;
 }
 
+int
+retry_waits_for_turn(const struct retry *r)
+{
+	return r->failed && r->result == RESULT_BUSY;
+}
+
 struct retry *
 retry_due(struct retry_list *list, uint64_t now)
 {

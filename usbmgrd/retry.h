@@ -51,6 +51,9 @@ int retry_blocks(const struct retry *);
 /* retry_waits_for_port: 1 if the guest's bus was full. */
 int retry_waits_for_port(const struct retry *);
 
+/* retry_waits_for_turn: 1 if others held the machine's socket. */
+int retry_waits_for_turn(const struct retry *);
+
 /*
  * retry_due: takes one that is due at now from the list, after which it
  * blocks no longer; NULL if none is.
