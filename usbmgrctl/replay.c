@@ -288,6 +288,19 @@ replay_file(FILE *in)
 }
 
 static void
+vms_are_down(const struct conf *conf)
+{
+	struct msg_vm_socket m = { .error = ENOENT };
+	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &m };
+	const struct conf_vm *vm;
+
+	TAILQ_FOREACH(vm, &conf->vms, entry) {
+		m.vm = vm->msg.vm;
+		replay_event(&ev);
+	}
+}
+
+static void
 replay_policy(const struct conf *conf)
 {
 	struct core_event policy = { .type = EV_POLICY };
@@ -300,6 +313,7 @@ replay_policy(const struct conf *conf)
 	if (policy.u.policy == NULL)
 		fatalx("policy: %s", wrong);
 	replay_event(&policy);
+	vms_are_down(conf);
 	replay_event(&scan);
 }
 

@@ -151,13 +151,36 @@ breach(
 	    class->class, class->subclass, class->protocol);
 }
 
+/*
+ * A device may be in any machine of its list since before we started, and
+ * stays there if so: none gets it before all were heard of.
+ */
+static const struct vm *
+device_awaited_vm(const struct core *core, const struct device *dev)
+{
+	const struct vm *vm;
+	unsigned int i;
+
+	for (i = 0; dev->rule->nvms > 1 && i < dev->rule->nvms; i++) {
+		vm = core_vm_find(core, dev->rule->vms[i]);
+		if (!vm->known)
+			return vm;
+	}
+	return NULL;
+}
+
 static enum device_state
 device_check_vm(const struct core *core, const struct device *dev,
     struct vm **want, char *reason)
 {
+	const struct vm *awaited = device_awaited_vm(core, dev);
 	struct vm *vm = device_choose_vm(core, dev);
 	char whose[MSG_VM_NAME_MAX + 16];
 
+	if (awaited != NULL && dev->att == NULL)
+		return hold_because(reason, DEV_HELD,
+		    "machine \"%s\" has not answered yet whether it has it",
+		    awaited->conf.name);
 	if (vm == NULL) {
 		vm = core_vm_find(core, dev->rule->vms[0]);
 		return hold_because(reason, DEV_HELD, "machine \"%s\" is %s",

@@ -66,6 +66,7 @@ struct vm {
 	TAILQ_ENTRY(vm) entry;
 	struct msg_vm conf;
 	enum vm_state state;
+	int known; /* it was heard of: up, or not to be reached */
 	int gone; /* left the policy, and goes when it holds nothing */
 	char reason[MSG_TEXT_MAX];
 	LIST_HEAD(, interest) interests;

@@ -149,11 +149,12 @@ vm_set_state(
     struct core *core, struct vm *vm, enum vm_state state, const char *reason)
 {
 	struct interest *interest;
-	int repeated;
+	int first = !vm->known && state != VM_CONNECTING, repeated;
 
 	strlcpy(vm->reason, reason, sizeof(vm->reason));
+	vm->known |= first;
 	/* A shared machine says it each time that it is our turn. */
-	if (vm->state == state && state != VM_READY)
+	if (vm->state == state && state != VM_READY && !first)
 		return;
 	repeated = vm->state == state;
 	vm->state = state;

@@ -242,6 +242,20 @@ did_at(const char *expected, const char *file, int line)
 
 /* Events. */
 
+/* As the parent says at the start of a machine that is not there. */
+static inline void
+vm_heard_of(uint32_t number)
+{
+	struct msg_vm_socket m = { .vm = number, .error = ENOENT };
+	struct core_event ev = {
+		.type = EV_VM_SOCKET, .now = bed.now, .u.vm_socket = &m
+	};
+	size_t n;
+
+	core_event(bed.core, &ev, &n);
+	assert_int_equal(n, 0);
+}
+
 static inline void
 set_policy(const char *vms, const char *const *rules)
 {
@@ -249,6 +263,9 @@ set_policy(const char *vms, const char *const *rules)
 
 	ev.u.policy = mkpolicy(vms, rules);
 	happens(&ev);
+	for (; *vms != '\0'; vms++)
+		if (*vms != ' ')
+			vm_heard_of(vm_number(vms));
 }
 #define policy(vms, ...) \
 	set_policy(vms, (const char *const[]){ __VA_ARGS__, NULL })

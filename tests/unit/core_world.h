@@ -505,6 +505,17 @@ machine_answer(uint32_t vm)
 	return 1;
 }
 
+/* The parent does not reach it. */
+static void
+machine_absent(uint32_t vm)
+{
+	struct msg_vm_socket sock = { vm, ENOENT };
+	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &sock };
+
+	trace("vm %u absent\n", vm);
+	tell_core(&ev);
+}
+
 static void
 machine_connect(uint32_t vm)
 {
@@ -698,8 +709,10 @@ world_come_to_rest(void)
 	for (vm = 1; vm <= NVMS; vm++)
 		if (!world.machines[vm - 1].connected && chance(2) == 0)
 			machine_connect(vm);
-		else if (!world.machines[vm - 1].connected)
+		else if (!world.machines[vm - 1].connected) {
 			world.machines[vm - 1].n = 0;
+			machine_absent(vm);
+		}
 	while (deliver(&world.monitor) || deliver(&world.qmpclient) ||
 	       machine_answer(1) || machine_answer(2) || machine_answer(3) ||
 	       world_tick())

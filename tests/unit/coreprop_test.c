@@ -160,6 +160,8 @@ check_fresh(void)
 	for (i = 0; i < NVMS; i++)
 		if (world.machines[i].connected)
 			machine_connect((uint32_t)i + 1);
+		else
+			machine_absent((uint32_t)i + 1);
 	while (deliver(&world.qmpclient))
 		;
 	for (i = 0; i < COUNT(ports); i++)

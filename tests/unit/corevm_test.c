@@ -339,6 +339,26 @@ adopted_device_that_failed_elsewhere(void **state)
 }
 
 /* A machine says that it has what another one was given meanwhile. */
+/* Whichever machine answers first after a restart. */
+static void
+list_waits_for_all_machines_at_the_start(void **state)
+{
+	static const char *const rules[] = { "pass 3:9 a b", NULL };
+	struct core_event ev = { .type = EV_POLICY };
+
+	(void)state;
+	ev.u.policy = mkpolicy("a b", rules);
+	happens(&ev);
+	plug("3:9", 5, MOUSE);
+	vm_up("a");
+	is("3:9", "held: machine \"b\" has not answered yet whether it has it");
+	vm_is("b", VM_CONNECTING);
+	vm_has("b", "3:9", 5, 7);
+	vm_up("b");
+	did("");
+	is("3:9", "attached b: t:1");
+}
+
 static void
 two_machines_have_it(void **state)
 {
@@ -511,6 +531,7 @@ main(void)
 		BED_TEST(adopted_device_of_another_machine_moves),
 		BED_TEST(adopted_device_that_no_rule_passes_leaves),
 		BED_TEST(adopted_device_that_failed_elsewhere),
+		BED_TEST(list_waits_for_all_machines_at_the_start),
 		BED_TEST(two_machines_have_it),
 		BED_TEST(socket_told_late_forgets_nothing),
 		BED_TEST(dropped_device_stays_out),
