@@ -5,10 +5,13 @@
 
 /* Prints when what failed is tried again, for docs/usbmgrd.conf.5. */
 
+#include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "retry.h"
+
+#define TRIES_MAX 10000
 
 /* What usbmgrd/retry.c does is asked of it, not repeated here. */
 static void
@@ -17,7 +20,7 @@ print_result(enum result result)
 	struct retry_list list;
 	struct retry r;
 	uint64_t delay;
-	unsigned int tries;
+	unsigned int tries = 0;
 
 	memset(&r, 0, sizeof(r));
 	retry_init(&list);
@@ -29,9 +32,14 @@ print_result(enum result result)
 	else if (delay == 0)
 		puts("\\&-");
 	else {
-		for (tries = 0; retry_due(&list, UINT64_MAX) != NULL; tries++)
+		while (retry_due(&list, UINT64_MAX) != NULL) {
+			if (++tries > TRIES_MAX)
+				errx(1, "%s: tried for ever",
+				    result_string(result));
 			retry_failed(&list, &r, 0, result);
-		printf("%u times, from %g s\n", tries, (double)delay / 1000);
+		}
+		printf("%u times, from %g s%s\n", tries, (double)delay / 1000,
+		    retry_waits_for_turn(&r) ? ", or when free" : "");
 	}
 }
 

@@ -112,6 +112,25 @@ build_process(char *name)
 	free(name);
 }
 
+/* One that has the user of another could signal and trace it. */
+static void
+check_own_user(const char *user)
+{
+	const char *other;
+	enum proc_id proc;
+
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++) {
+		other = build.conf->processes[proc].user;
+		if (other[0] == '\0')
+			other = proc_table[proc].user;
+		if (proc != build.process_id && strcmp(user, other) == 0)
+			lex_error(lex_here(),
+			    "user \"%s\" is that of process %s: each needs "
+			    "its own",
+			    user, proc_name(proc));
+	}
+}
+
 void
 build_process_user(char *value)
 {
@@ -119,6 +138,7 @@ build_process_user(char *value)
 		free(value);
 		return;
 	}
+	check_own_user(value);
 	set_string(
 	    build.process->user, sizeof(build.process->user), value, "user");
 }

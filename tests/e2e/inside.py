@@ -6,6 +6,8 @@ Whatever is asserted is looked up on the real thing: the kernel's sysfs, the
 descriptors of the QEMU process, QEMU's own answers on a second QMP socket.
 """
 
+import errno
+import fcntl
 import glob
 import json
 import os
@@ -17,6 +19,7 @@ import stat
 import subprocess
 import time
 
+import kernel
 import qmp
 
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -27,6 +30,7 @@ CONTROL_SOCKET = "/run/usbmgrd.sock"
 MACHINES = "/run/qemu"
 QEMU_USER = "bed-qemu"
 USBFS_MAJOR = 189
+USBDEVFS_RESET = ord("U") << 8 | 20     # linux/usbdevice_fs.h
 FIRMWARE = "/run/qemu-firmware"     # waits for interrupts which never come
 HANDOVER = ["add-fd", "device_add", "remove-fd", "device_del"]
 STDERR = "/run/usbmgrd.stderr"
@@ -43,6 +47,8 @@ SERIAL = {"vendor": "0403", "product": "6001", "manufacturer": "FTDI",
           "name": "FT232R USB UART", "serial": "A9",
           "interfaces": ["ff:ff:ff"]}
 HUB = {"kind": "usb-hub"}
+STICK = {"kind": "usb-storage"}
+NETWORK = {"kind": "usb-net"}
 
 
 class Trouble(Exception):
@@ -80,6 +86,22 @@ def prepare():
     os.chown(MACHINES, user.pw_uid, user.pw_gid)
     with open(FIRMWARE, "wb") as file:
         file.write(bytes(65520) + b"\xfa\xf4\xeb\xfd".ljust(16, b"\0"))
+
+
+def run(*argv):
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, timeout=SECONDS,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, check=False)
+    if done.returncode != 0:
+        raise Trouble("%s: %s" % (" ".join(argv), done.stdout.strip()))
+
+
+def load(*modules):
+    """Loads what the host's kernel does not have yet."""
+    for path in kernel.modules(os.environ["KERNEL"], *modules):
+        name = os.path.basename(path)[:-len(".ko")].replace("-", "_")
+        if not os.path.exists("/sys/module/" + name):
+            run("busybox", "insmod", path)
 
 
 def open_files(pid):
@@ -133,6 +155,26 @@ class Ports:
              lambda: read(sysfs(port) + "/bConfigurationValue"))
         return devnum(port)
 
+    def become(self, port, device):
+        """Lets it say other things of itself, and resets it."""
+        self._request(do="become", port=port, **device)
+        before = devnum(port)
+        node = os.open(usbfs_path(port), os.O_WRONLY)
+        try:
+            fcntl.ioctl(node, USBDEVFS_RESET)
+        except OSError as error:        # it is not what it was
+            if error.errno != errno.ENODEV:
+                raise
+        finally:
+            os.close(node)
+        self.wait_for(port, device)
+        return before, devnum(port)
+
+    def wait_for(self, port, device):
+        wait("the kernel sees the other device in %s" % port,
+             lambda: read(sysfs(port) + "/idProduct") == device["product"]
+             and read(sysfs(port) + "/bConfigurationValue"))
+
     def unplug(self, port, settle=True):
         self._request(do="unplug", port=port)
         self.used.discard(port)
@@ -160,6 +202,19 @@ def devnum(port):
 def address(port):
     """(bus, devnum), as in the name of the device's node."""
     return int(port.partition(":")[0]), devnum(port)
+
+
+def usbfs_path(port):
+    return "/dev/bus/usb/%03d/%03d" % address(port)
+
+
+def partition(port):
+    """The node of the first partition of a stick."""
+    found = wait("%s is a disk with a partition" % port, lambda: glob.glob(
+        sysfs(port) + "/*/host*/target*/*/block/sd*/sd*1"))
+    node = "/dev/" + os.path.basename(found[0])
+    wait("%s is there" % node, lambda: os.path.exists(node))
+    return node
 
 
 # Machines
@@ -287,7 +342,7 @@ class Usbmgrd:
             raise Trouble("usbmgrd exited with status %d"
                           % self.process.returncode)
         return os.path.exists(CONTROL_SOCKET) and \
-            self._usbmgrctl("vms") is not None
+            self._show("vms") is not None
 
     def stop(self, signum=signal.SIGTERM):
         """The exit status."""
@@ -311,23 +366,28 @@ class Usbmgrd:
             family += map(int, (children or "").split())
         return family
 
-    def _usbmgrctl(self, what):
+    def usbmgrctl(self, *words):
+        """What it prints; None if it fails."""
         done = subprocess.run(
-            [BINARIES + "/usbmgrctl", "-s", CONTROL_SOCKET, "show", what,
-             "-j"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [BINARIES + "/usbmgrctl", "-s", CONTROL_SOCKET, *words],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, timeout=SECONDS)
         if done.returncode == 0:
-            return json.loads(done.stdout)
+            return done.stdout.decode()
         with open(STDERR, "ab") as log:
             log.write(done.stderr)
         return None
 
+    def _show(self, what):
+        text = self.usbmgrctl("show", what, "-j")
+        return text and json.loads(text)
+
     def devices(self):
         return {entry["device"]: entry
-                for entry in self._usbmgrctl("devices") or []}
+                for entry in self._show("devices") or []}
 
     def vms(self):
-        return {entry["vm"]: entry for entry in self._usbmgrctl("vms") or []}
+        return {entry["vm"]: entry for entry in self._show("vms") or []}
 
     def device(self, port, **expected):
         """What usbmgrd says of a device, once it says what is expected."""

@@ -12,8 +12,9 @@ import subprocess
 import tempfile
 import zlib
 
-# What of the package is unpacked, beside the kernel image. The bed, the
-# guests of the demonstration and all that these modules depend on.
+# What of the package is unpacked, beside the kernel image. The bed, what
+# scenarios load, the guests of the demonstration and all that these modules
+# depend on.
 MODULES = """
     arch/x86/kvm  virt/lib
     block/t10-pi.ko  crypto  lib
@@ -21,12 +22,14 @@ MODULES = """
     drivers/crypto/ccp
     drivers/hid/hid.ko  drivers/hid/hid-generic.ko  drivers/hid/usbhid
     drivers/input/evdev.ko
+    drivers/net/mii.ko  drivers/net/usb/cdc_ether.ko
+    drivers/net/usb/rndis_host.ko  drivers/net/usb/usbnet.ko
     drivers/scsi/scsi_common.ko  drivers/scsi/scsi_mod.ko
     drivers/scsi/sd_mod.ko
     drivers/usb/common  drivers/usb/core  drivers/usb/host
     drivers/usb/storage/usb-storage.ko
     drivers/virtio
-    fs/9p  fs/fscache  fs/netfs  fs/overlayfs  net/9p
+    fs/9p  fs/fscache  fs/minix  fs/netfs  fs/overlayfs  net/9p
 """.split()
 
 

@@ -16,10 +16,21 @@ POLICY = """\
 log directory "%s"
 control socket "%s" group "usbmgrd"
 events auto
-vm "win10" qmp "%s/win10.qmp" bus "xhci.0"
-vm "linux" qmp "%s/linux.qmp" bus "xhci.0"
+vm "win10" qmp "%s/win10.qmp" bus "xhci.0" %%s
+vm "linux" qmp "%s/linux.qmp" bus "xhci.0" %%s
 block all
 """ % (inside.LOGS, inside.CONTROL_SOCKET, inside.MACHINES, inside.MACHINES)
+ALL = []
+
+
+def scenario(function):
+    ALL.append(function)
+    return function
+
+
+def rule(number):
+    """The place of a scenario's rule, counted from 1."""
+    return "usbmgrd.conf:%d" % (POLICY.count("\n") + number)
 
 
 class Scenario:
@@ -50,16 +61,18 @@ class Scenario:
         machine.start()
         return machine
 
-    def usbmgrd(self, *rules):
-        self.service.write_policy(POLICY + "\n".join(rules) + "\n")
+    def usbmgrd(self, *rules, win10="", linux=""):
+        """With these rules, and more options for the machines."""
+        self.service.write_policy(POLICY % (win10, linux)
+                                  + "\n".join(rules) + "\n")
         self.service.start()
 
     def may_open(self, port):
         """May QEMU's user open the device?"""
-        node = "/dev/bus/usb/%03d/%03d" % inside.address(port)
         return subprocess.run(
             ["setpriv", "--reuid", inside.QEMU_USER, "--regid",
-             inside.QEMU_USER, "--clear-groups", "test", "-r", node],
+             inside.QEMU_USER, "--clear-groups", "test", "-r",
+             inside.usbfs_path(port)],
             check=False).returncode == 0
 
     def holders(self, port):

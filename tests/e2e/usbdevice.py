@@ -46,17 +46,21 @@ class Device:
     keyboard by its protocol. speed: megabits a second, as in sysfs.
     """
 
-    def __init__(self, sock, vendor, product, interfaces=("ff:00:00",),
-                 manufacturer="", name="", serial="", speed="12"):
+    def __init__(self, sock, speed="12", **identity):
         self.sock = sock
         self.speed = speed
+        self.configuration = 0
+        self.become(**identity)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def become(self, vendor, product, interfaces=("ff:00:00",),
+               manufacturer="", name="", serial=""):
+        """What it says of itself from now on."""
         self.ids = (int(vendor, 16), int(product, 16))
         self.interfaces = [bytes.fromhex(i.replace(":", ""))
                            for i in interfaces]
         self.reports = [REPORTS.get(i) for i in interfaces]
         self.strings = [manufacturer, name, serial]
-        self.configuration = 0
-        threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self):
         self.sock.close()
@@ -130,7 +134,7 @@ class Device:
         _, size, _ = struct.unpack("<III", self._receive(12))
         self._receive(size)
 
-    def _connect(self):
+    def _layout(self):
         count = len(self.interfaces)
         triples = list(zip(*self.interfaces))
         fill = lambda values: bytes(values).ljust(32, b"\0")
@@ -148,6 +152,9 @@ class Device:
                 owners[slot], sizes[slot] = number, 8
         self._send(ENDPOINTS, 0, bytes(kinds + intervals + owners)
                    + struct.pack("<32H", *sizes))
+
+    def _connect(self):
+        self._layout()
         self._send(CONNECT, 0, struct.pack("<BBBBHHH", SPEEDS[self.speed],
                                            0, 0, 0, *self.ids, 0x0100))
 
@@ -170,6 +177,8 @@ class Device:
             self._send(ALT_STATUS, ident, bytes([OK, body[0], 0]))
         elif kind in (START_INT, STOP_INT):
             self._send(INT_STATUS, ident, bytes([OK, body[0]]))
+        elif kind == RESET:
+            self._layout()      # it may have become another device
         elif kind == CONTROL:
             self._control(ident, *struct.unpack("<BBBBHHH", body[:10]))
 
