@@ -10,7 +10,9 @@
 #include "log.h"
 
 /* A rule with lists stands for one rule for each choice from all of them. */
+#ifndef RULES_MAX
 #define RULES_MAX 1000000
+#endif
 
 struct value {
 	TAILQ_ENTRY(value) entry;

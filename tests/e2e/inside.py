@@ -195,6 +195,14 @@ def sysfs(port):
     return "/sys/bus/usb/devices/" + port.replace(":", "-")
 
 
+def peer(port):
+    """Of a controller's port: the port that is the same connector."""
+    bus, _, chain = port.partition(":")
+    link = os.readlink("/sys/bus/usb/devices/usb%s/%s-0:1.0/usb%s-port%s/peer"
+                       % (bus, bus, bus, chain))
+    return os.path.basename(link)[len("usb"):].replace("-port", ":")
+
+
 def devnum(port):
     return int(read(sysfs(port) + "/devnum"))
 

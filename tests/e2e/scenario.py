@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: ISC
 """What a scenario is written with, and what runs it."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -45,6 +47,7 @@ class Scenario:
         self.ports = inside.Ports()
         self.service = inside.Usbmgrd(build)
         self.machines = []
+        self.mounts = []
         self.plug = self.ports.plug
         self.unplug = self.ports.unplug
 
@@ -66,6 +69,20 @@ class Scenario:
         self.service.write_policy(POLICY % (win10, linux)
                                   + "\n".join(rules) + "\n")
         self.service.start()
+
+    # The host's disks
+
+    def mount(self, disk):
+        directory = "/run/mount" + disk.replace("/", ".")
+        os.makedirs(directory, exist_ok=True)
+        inside.run("mount", disk, directory)
+        self.mounts.append(directory)
+
+    def release_disks(self):
+        """Also those that a machine has by now."""
+        for directory in filter(os.path.ismount, self.mounts):
+            inside.run("umount", "-l", directory)
+        inside.run("swapoff", "-a")
 
     def may_open(self, port):
         """May QEMU's user open the device?"""
@@ -121,6 +138,11 @@ class Scenario:
         self.ok(True, "%s was emptied, %s has %s" %
                 (port, machine.name, others or "nothing"))
 
+    def emptied(self, machine):
+        wait("%s is empty" % machine.name,
+             lambda: not machine.devices() and not machine.holds())
+        self.empty(machine)
+
     def empty(self, machine):
         self.ok(not machine.devices() and not machine.holds(),
                 "%s has no device" % machine.name)
@@ -128,6 +150,23 @@ class Scenario:
     def ready(self, vm):
         wait("usbmgrd is ready with %s" % vm,
              lambda: self.service.vms()[vm]["state"] == "ready")
+
+    def soon(self, what, cause, check):
+        """The check is good within seconds: nobody looks now and then."""
+        start = time.monotonic()
+        cause()
+        check()
+        seconds = time.monotonic() - start
+        self.ok(seconds < 5, "%.1f s after %s" % (seconds, what))
+
+    def explained(self, port, state, *rules):
+        """By usbmgrctl explain -j: these rules match, the last decides."""
+        said = json.loads(self.service.usbmgrctl("explain", port, "-j"))
+        self.ok([(entry["rule"], entry["decides"]) for entry in said["rules"]]
+                == [(name, name == rules[-1]) for name in rules]
+                and said["state"] == state and said["rule"] == rules[-1],
+                "explain %s: %s by %s: %s" % (port, said["state"],
+                                              said["rule"], said["reason"]))
 
     def one_request_number(self, port):
         number = self.service.device(port)["request"]
@@ -169,6 +208,7 @@ class Scenario:
         finally:
             for machine in self.machines:
                 machine.kill()
+            self.release_disks()
             self.ports.clear()
             self.ports.close()
         if status:

@@ -2,9 +2,11 @@
 # Copyright (c) 2026 The usbmgrd authors
 # SPDX-License-Identifier: ISC
 """usage: policy.t [FILE.cases [CASE]]
+       policy.t -x DIRECTORY
 
 Runs the cases in tests/policy/*.cases, or those of one file, or those of it
-whose name has CASE in it.
+whose name has CASE in it.  With -x their policies and events become files,
+DIRECTORY/parse/*.conf and DIRECTORY/events/*.jsonl.
 
     ;  a comment
     lines of policy that are added to every case of this file
@@ -90,6 +92,11 @@ def read_cases(path):
             case.messages.append(message(rest))
         else:
             file.append(line)
+    for case in cases:
+        for content in case.files.values():
+            while content and not content[-1]:
+                content.pop()
+        case.files['p.conf'] += common
     return cases
 
 
@@ -195,13 +202,13 @@ def run(directory, program, *arguments):
     return done.returncode, done.stdout, done.stderr
 
 
-def write(directory, name, lines, uid=0, mode=0o644):
+def write(directory, name, content):
     path = os.path.join(directory, name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, 'w', encoding='utf-8') as f:
-        f.write(''.join(line + '\n' for line in lines))
-    os.chmod(path, mode)
-    os.chown(path, uid, uid)
+        f.write(lines(content))
+    os.chmod(path, 0o644)
+    return path
 
 
 def differ(what, want, got):
@@ -259,17 +266,22 @@ def check_decisions(case, directory):
                  re.sub(where, '', again))
 
 
+def extract(cases, directory):
+    for number, case in enumerate(cases):
+        write(directory, 'parse/%04d.conf' % number, case.files['p.conf'])
+        if case.events:
+            write(directory, 'events/%04d.jsonl' % number,
+                  sum(case.events, []))
+
+
 def check(case):
     wrong = []
     with tempfile.TemporaryDirectory() as directory:
         for name, content in case.files.items():
-            while content and not content[-1]:
-                content.pop()
-            if name == 'p.conf':
-                content += case.common
+            path = write(directory, name, content)
             modes = case.modes.get(name, {})
-            write(directory, name, content, int(modes.get('uid', 0)),
-                  int(modes.get('mode', '644'), 8))
+            os.chmod(path, int(modes.get('mode', '644'), 8))
+            os.chown(path, int(modes.get('uid', 0)), 0)
         if case.refused():
             wrong += check_refused(case, directory)
         else:
@@ -282,10 +294,13 @@ def check(case):
 def main():
     arguments = sys.argv[1:]
     only = ''
+    paths = sorted(glob.glob(HERE + '/*.cases'))
+    if arguments[:1] == ['-x']:
+        extract(sum(map(read_cases, paths), []), arguments[1])
+        return 0
     if os.geteuid() != 0:
         print("Bail out! must be run by root: policy files must be root's")
         return 1
-    paths = sorted(glob.glob(HERE + '/*.cases'))
     if arguments:
         paths = [arguments[0]]
         only = ' '.join(arguments[1:])
