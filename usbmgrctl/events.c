@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <ctype.h>
 #include <sha2.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -206,9 +207,21 @@ read_product(struct parse *p)
 STRING_READER(serial, device.serial)
 STRING_READER(name, device.name)
 STRING_READER(manufacturer, device.manufacturer)
-STRING_READER(controller, device.controller)
 STRING_READER(vm, vm)
 STRING_READER(error, error)
+
+/* Rules have it in lower case, as sysfs does. */
+static int
+read_controller(struct parse *p)
+{
+	char *s = p->ev->device.controller;
+
+	if (get_string(p, s, sizeof(p->ev->device.controller)) == -1)
+		return -1;
+	for (; *s != '\0'; s++)
+		*s = (char)tolower((unsigned char)*s);
+	return 0;
+}
 
 static int
 read_speed(struct parse *p)

@@ -169,29 +169,45 @@ device_awaited_vm(const struct core *core, const struct device *dev)
 	return NULL;
 }
 
+/* Each machine of the list, also if it is not its turn. */
+static enum device_state
+device_check_pledges(
+    const struct core *core, const struct device *dev, char *reason)
+{
+	const struct vm *vm;
+	char whose[MSG_VM_NAME_MAX + 16];
+	unsigned int i;
+
+	if (breach(dev, dev->rule->pledge, dev->rule->where, reason) ==
+	    DEV_HELD)
+		return DEV_HELD;
+	for (i = 0; i < dev->rule->nvms; i++) {
+		vm = core_vm_find(core, dev->rule->vms[i]);
+		snprintf(whose, sizeof(whose), "machine \"%s\"", vm->conf.name);
+		if (breach(dev, vm->conf.pledge, whose, reason) == DEV_HELD)
+			return DEV_HELD;
+	}
+	return DEV_UNASSIGNED;
+}
+
 static enum device_state
 device_check_vm(const struct core *core, const struct device *dev,
     struct vm **want, char *reason)
 {
-	const struct vm *awaited = device_awaited_vm(core, dev);
-	struct vm *vm = device_choose_vm(core, dev);
-	char whose[MSG_VM_NAME_MAX + 16];
+	const struct vm *vm = device_awaited_vm(core, dev);
 
-	if (awaited != NULL && dev->att == NULL)
+	if (vm != NULL && dev->att == NULL)
 		return hold_because(reason, DEV_HELD,
 		    "machine \"%s\" has not answered yet whether it has it",
-		    awaited->conf.name);
-	if (vm == NULL) {
-		vm = core_vm_find(core, dev->rule->vms[0]);
-		return hold_because(reason, DEV_HELD, "machine \"%s\" is %s",
-		    vm->conf.name,
-		    vm->state == VM_CONNECTING ? "connecting" : "down");
-	}
-	snprintf(whose, sizeof(whose), "machine \"%s\"", vm->conf.name);
-	if (breach(dev, vm->conf.pledge, whose, reason) == DEV_HELD)
-		return DEV_HELD;
-	*want = vm;
-	return DEV_UNASSIGNED;
+		    vm->conf.name);
+	if ((*want = device_choose_vm(core, dev)) != NULL)
+		return DEV_UNASSIGNED;
+	if (dev->rule->nvms > 1)
+		return hold_because(
+		    reason, DEV_HELD, "no machine of its list is up");
+	vm = core_vm_find(core, dev->rule->vms[0]);
+	return hold_because(reason, DEV_HELD, "machine \"%s\" is %s",
+	    vm->conf.name, vm->state == VM_CONNECTING ? "connecting" : "down");
 }
 
 /*
@@ -213,8 +229,7 @@ device_want(const struct core *core, const struct device *dev, char *reason,
 		*state = hold_because(
 		    reason, DEV_UNASSIGNED, "blocked by %s", dev->rule->where);
 	else if ((*state = device_protect(dev, reason)) == DEV_HELD ||
-		 (*state = breach(dev, dev->rule->pledge, dev->rule->where,
-		      reason)) == DEV_HELD)
+		 (*state = device_check_pledges(core, dev, reason)) == DEV_HELD)
 		;
 	else if (dev->dropped)
 		*state = hold_because(reason, DEV_HELD,

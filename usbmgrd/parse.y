@@ -248,6 +248,10 @@ yyreport_syntax_error(const yypcontext_t *context)
 	int n;
 
 	n = yypcontext_expected_tokens(context, expected, EXPECTED_MAX);
+	/* Where a statement may begin, nobody is told to end the file. */
+	if (n > 1 && expected[0] == YYSYMBOL_YYEOF)
+		memmove(expected, expected + 1,
+		    (size_t)--n * sizeof(expected[0]));
 	if (n == 1 && expected[0] == YYSYMBOL_EQUALS) {
 		lex_error(lex_here(),
 		    "unknown statement \"%s\", expected block, control, "

@@ -163,7 +163,7 @@ first_that_is_up_gets_it(void **state)
 	policy("a b", "pass 3:9 a b");
 	scanned();
 	plug("3:9", 5, MOUSE);
-	did("hold 3:9/5: machine \"a\" is down\n");
+	did("hold 3:9/5: no machine of its list is up\n");
 	vm_up("b");
 	did("attach b 3:9/5: t:1\n");
 	vm_up("a");

@@ -577,13 +577,21 @@ rest(struct world *w)
 static void
 world_start(struct world *w, const struct story *s)
 {
+	struct msg_vm_state state = { 0 };
+	struct core_event absent = { .type = EV_VM_STATE,
+		.u.vm_state = &state };
 	struct core_event scan = { .type = EV_SCAN_DONE };
 
 	memset(w, 0, sizeof(*w));
 	w->lists = s->lists;
 	assert_non_null(w->core = core_new());
-	/* Machines are known from the first policy on. */
+	/* Machines are known from the first policy on, and were heard of. */
 	hear(w, s, &s->news[TELL_POLICY][0]);
+	for (uint32_t i = 1; i <= NVMS; i++) {
+		state.vm = i;
+		state.state = VM_ABSENT;
+		give(w, &absent);
+	}
 	give(w, &scan);
 }
 
