@@ -18,12 +18,17 @@
 
 #define INCLUDE_DEPTH_MAX 16
 #define MACRO_DEPTH_MAX 16
+/* Macros that use others several times would make a short file endless. */
+#ifndef EXPANSIONS_MAX
+#define EXPANSIONS_MAX 1000000
+#endif
 
 /* A file or, in a file, a macro that is being read. */
 struct source {
 	struct source *below; /* what is read when this one ends */
 	FILE *stream; /* NULL for a macro */
-	const char *text; /* rest of a macro */
+	const struct macro *macro;
+	const char *text; /* rest of the macro */
 	struct lex_place place;
 	dev_t dev;
 	ino_t ino;
@@ -57,6 +62,7 @@ static struct {
 	struct lex_place last;
 	int depth;
 	int macro_depth;
+	int expansions;
 	int files;
 	int at_end_of_line;
 	char word[LEX_WORD_MAX];
@@ -382,31 +388,54 @@ lex_define(const char *name, const char *value)
 	TAILQ_INSERT_TAIL(&lex.macros, m, entry);
 }
 
+static int
+is_being_expanded(const struct macro *m)
+{
+	const struct source *s;
+
+	for (s = lex.source; s != NULL && s->stream == NULL; s = s->below)
+		if (s->macro == m)
+			return 1;
+	return 0;
+}
+
+static int
+may_expand(const char *name, const struct macro *m)
+{
+	if (m == NULL)
+		lex_error(lex.last,
+		    "unknown macro \"$%s\": no line before says "
+		    "%s = \"...\"",
+		    name, name);
+	else if (is_being_expanded(m))
+		lex_error(lex.last, "macro \"$%s\" contains itself", name);
+	else if (lex.macro_depth == MACRO_DEPTH_MAX)
+		lex_error(lex.last,
+		    "macro \"$%s\": too many inside one another", name);
+	else if (lex.expansions == EXPANSIONS_MAX)
+		lex_error(lex.last, "macros are used more than %d times",
+		    EXPANSIONS_MAX);
+	else
+		return 1;
+	return 0;
+}
+
 static void
 expand(const char *name)
 {
-	struct macro *m = macro_find(name);
+	const struct macro *m = macro_find(name);
 	struct source *s;
 
-	if (m == NULL) {
-		lex_error(lex.last,
-		    "unknown macro \"$%s\": no line before says %s = \"...\"",
-		    name, name);
+	if (!may_expand(name, m))
 		return;
-	}
-	if (lex.macro_depth == MACRO_DEPTH_MAX) {
-		lex_error(lex.last,
-		    "macro \"$%s\": too many inside one "
-		    "another",
-		    name);
-		return;
-	}
 	s = xcalloc(sizeof(*s));
+	s->macro = m;
 	s->text = m->value;
 	s->place = lex.source->place;
 	s->below = lex.source;
 	lex.source = s;
 	lex.macro_depth++;
+	lex.expansions++;
 }
 
 /* Characters */

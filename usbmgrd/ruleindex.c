@@ -131,6 +131,39 @@ key_cmp(const void *va, const void *vb)
 	return *a < *b ? -1 : *a > *b;
 }
 
+/* The slot of the key, or the free one where it would be. */
+static struct ruleindex_slot *
+find_slot(const struct ruleindex *ix, uint64_t key)
+{
+	size_t i = (size_t)(key ^ key >> 32) & ix->mask;
+
+	while (ix->slots[i].n != 0 && ix->slots[i].key != key)
+		i = (i + 1) & ix->mask;
+	return &ix->slots[i];
+}
+
+static int
+build_slots(struct ruleindex *ix)
+{
+	struct ruleindex_slot *slot;
+	size_t i, size = 4;
+
+	/* At most half full, so that a search soon ends. */
+	while (size < 2 * ix->n)
+		size *= 2;
+	if ((ix->slots = calloc(size, sizeof(*ix->slots))) == NULL)
+		return -1;
+	ix->mask = size - 1;
+	for (i = 0; i < ix->n; i++) {
+		slot = find_slot(ix, ix->entries[i].key);
+		if (slot->n++ == 0) {
+			slot->key = ix->entries[i].key;
+			slot->first = (uint32_t)i;
+		}
+	}
+	return 0;
+}
+
 int
 ruleindex_build(struct ruleindex *ix, const struct rule *rules, size_t n)
 {
@@ -158,6 +191,10 @@ ruleindex_build(struct ruleindex *ix, const struct rule *rules, size_t n)
 	ix->n = n;
 	qsort(ix->entries, n, sizeof(*ix->entries), entry_cmp);
 	qsort(ix->own, ix->nown, sizeof(*ix->own), key_cmp);
+	if (build_slots(ix) == -1) {
+		ruleindex_free(ix);
+		return -1;
+	}
 	return 0;
 }
 
@@ -166,6 +203,7 @@ ruleindex_free(struct ruleindex *ix)
 {
 	free(ix->entries);
 	free(ix->own);
+	free(ix->slots);
 	memset(ix, 0, sizeof(*ix));
 }
 
@@ -243,17 +281,8 @@ ruleindex_keys(const struct ruleindex *ix, const struct usbdev *d,
 const struct ruleindex_entry *
 ruleindex_find(const struct ruleindex *ix, uint64_t key, size_t *n)
 {
-	size_t lo = 0, hi = ix->n, mid, end;
+	const struct ruleindex_slot *slot = find_slot(ix, key);
 
-	while (lo < hi) {
-		mid = lo + (hi - lo) / 2;
-		if (ix->entries[mid].key < key)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	for (end = lo; end < ix->n && ix->entries[end].key == key; end++)
-		;
-	*n = end - lo;
-	return ix->entries + lo;
+	*n = slot->n;
+	return ix->entries + slot->first;
 }

@@ -21,12 +21,21 @@ struct rule;
 struct ruleindex {
 	struct ruleindex_entry *entries; /* sorted by key, then rule */
 	size_t n;
+	struct ruleindex_slot *slots; /* hash table of the keys */
+	size_t mask; /* number of slots, a power of two, less one */
 	uint64_t *own; /* ports and hubs that a rule names, sorted */
 	size_t nown;
 };
 
 /* Keys that one device may have; see ruleindex_keys. */
 #define RULEINDEX_KEYS_MAX 32
+
+/* Where the entries of a key are; n is 0 in a slot that is free. */
+struct ruleindex_slot {
+	uint64_t key;
+	uint32_t first;
+	uint32_t n;
+};
 
 struct ruleindex_entry {
 	uint64_t key;

@@ -196,10 +196,6 @@ random_rule(struct policy *p, int lists)
 	assert_null(policy_add_rule(p, &r));
 }
 
-/*
- * With lists no machine promises anything: which promise counts would depend
- * on who has the device.
- */
 static struct policy *
 random_policy(int lists)
 {
@@ -212,7 +208,7 @@ random_policy(int lists)
 		memset(&vm, 0, sizeof(vm));
 		vm.vm = i + 1;
 		vm.name[0] = (char)('a' + i);
-		vm.pledge = lists ? 0 : random_pledge();
+		vm.pledge = random_pledge();
 		assert_null(policy_add_vm(p, &vm));
 	}
 	while (n-- > 0)
