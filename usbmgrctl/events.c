@@ -93,13 +93,15 @@ get_hex(struct parse *p, uint16_t *number)
 static int
 get_class(struct parse *p, yajl_val value, struct usbclass *class)
 {
+	static const char hex[] = "0123456789abcdefABCDEF";
 	const char *s = YAJL_GET_STRING(value);
 	unsigned int c[3];
-	int end = 0;
 
-	if (s == NULL ||
-	    sscanf(s, "%2x:%2x:%2x%n", &c[0], &c[1], &c[2], &end) != 3 ||
-	    s[end] != '\0')
+	/* sscanf(3) alone would take blanks and signs, too. */
+	if (s == NULL || strlen(s) != sizeof("03:01:02") - 1 ||
+	    strspn(s, hex) != 2 || strspn(s + 3, hex) != 2 ||
+	    strspn(s + 6, hex) != 2 ||
+	    sscanf(s, "%2x:%2x:%2x", &c[0], &c[1], &c[2]) != 3)
 		return expected(p, "a class such as \"03:01:02\"");
 	*class =
 	    (struct usbclass){ (uint8_t)c[0], (uint8_t)c[1], (uint8_t)c[2] };
@@ -394,7 +396,9 @@ check_text(struct parse *p, const char *line, size_t len)
 	if (len > LINE_MAX_BYTES)
 		return parse_fail(
 		    p, "line longer than %d bytes", LINE_MAX_BYTES);
-	if (memchr(line, '\0', len) != NULL)
+	/* In a string of ours it would be its end. */
+	if (memchr(line, '\0', len) != NULL ||
+	    memmem(line, len, "\\u0000", 6) != NULL)
 		return parse_fail(p, "NUL byte");
 	for (i = 0; i < len; i++)
 		if ((line[i] == '{' || line[i] == '[') &&

@@ -183,8 +183,8 @@ core_free(struct core *core)
 	while ((dev = RB_MIN(core_device_tree, &core->devices)) != NULL)
 		core_device_remove(core, dev);
 	while ((vm = TAILQ_FIRST(&core->vms)) != NULL) {
-		while (!LIST_EMPTY(&vm->attachments))
-			core_att_free(core, LIST_FIRST(&vm->attachments));
+		while (!RB_EMPTY(&vm->attachments))
+			core_att_free(core, RB_ROOT(&vm->attachments));
 		TAILQ_REMOVE(&core->vms, vm, entry);
 		free(vm);
 	}

@@ -8,9 +8,17 @@
 #include <string.h>
 #include "core_int.h"
 
+RB_GENERATE(core_att_tree, attachment, vm_entry, core_att_cmp)
+
+int
+core_att_cmp(struct attachment *a, struct attachment *b)
+{
+	return a->request < b->request ? -1 : a->request > b->request;
+}
+
 struct attachment *
 core_att_new(struct core *core, struct vm *vm, struct device *dev,
-    const struct usbport *port, uint16_t devnum)
+    const struct usbport *port, uint16_t devnum, uint32_t request)
 {
 	struct attachment *att = core_alloc(1, sizeof(*att));
 
@@ -19,7 +27,8 @@ core_att_new(struct core *core, struct vm *vm, struct device *dev,
 	att->retry.att = att;
 	att->port = *port;
 	att->devnum = devnum;
-	LIST_INSERT_HEAD(&vm->attachments, att, vm_entry);
+	att->request = request;
+	RB_INSERT(core_att_tree, &vm->attachments, att);
 	if (dev != NULL)
 		dev->att = att;
 	else
@@ -32,7 +41,7 @@ void
 core_att_free(struct core *core, struct attachment *att)
 {
 	retry_cancel(&core->retries, &att->retry);
-	LIST_REMOVE(att, vm_entry);
+	RB_REMOVE(core_att_tree, &att->vm->attachments, att);
 	if (att->dev != NULL)
 		att->dev->att = NULL;
 	else
@@ -43,12 +52,11 @@ core_att_free(struct core *core, struct attachment *att)
 struct attachment *
 core_att_find(const struct vm *vm, uint32_t request)
 {
-	struct attachment *att;
+	struct core_att_tree attachments = vm->attachments;
+	struct attachment key;
 
-	LIST_FOREACH(att, &vm->attachments, vm_entry)
-		if (att->request == request)
-			return att;
-	return NULL;
+	key.request = request;
+	return RB_FIND(core_att_tree, &attachments, &key);
 }
 
 void
@@ -136,6 +144,7 @@ attach_failed(struct core *core, struct device *dev, struct vm *vm,
     const struct msg_result *m)
 {
 	dev->failed_vm = vm->conf.vm;
+	vm->full |= m->result == RESULT_BUS_FULL;
 	retry_failed(
 	    &core->retries, &dev->retry, core->now, (enum result)m->result);
 	snprintf(dev->failure, sizeof(dev->failure), "%.60s: %.190s",

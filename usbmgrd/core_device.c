@@ -259,9 +259,10 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 	struct core_action *a;
 	char port[USBPORT_STRLEN];
 
-	att = core_att_new(core, vm, dev, &dev->dev.port, dev->dev.devnum);
+	dev->request = ++core->last_request;
+	att = core_att_new(
+	    core, vm, dev, &dev->dev.port, dev->dev.devnum, dev->request);
 	att->state = ATT_PENDING;
-	att->request = dev->request = ++core->last_request;
 	usbport_string(&att->port, port);
 	*strchr(port, ':') = '-';
 	snprintf(att->id, sizeof(att->id), "usbmgrd-%s-%u-%u", port,

@@ -25,7 +25,7 @@ struct vm;
 
 /* A device in a machine, on its way into it or out of it. */
 struct attachment {
-	LIST_ENTRY(attachment) vm_entry;
+	RB_ENTRY(attachment) vm_entry;
 	LIST_ENTRY(attachment) orphan_entry; /* when dev is NULL */
 	struct vm *vm;
 	struct device *dev; /* NULL: not plugged (any more) */
@@ -62,15 +62,19 @@ struct device {
 	char reason[MSG_TEXT_MAX];
 };
 
+RB_HEAD(core_att_tree, attachment);
+RB_PROTOTYPE(core_att_tree, attachment, vm_entry, core_att_cmp)
+
 struct vm {
 	TAILQ_ENTRY(vm) entry;
 	struct msg_vm conf;
 	enum vm_state state;
 	int known; /* it was heard of: up, or not to be reached */
+	int full; /* some device may wait for a port */
 	int gone; /* left the policy, and goes when it holds nothing */
 	char reason[MSG_TEXT_MAX];
 	LIST_HEAD(, interest) interests;
-	LIST_HEAD(, attachment) attachments;
+	struct core_att_tree attachments; /* by request */
 };
 
 RB_HEAD(core_device_tree, device);
@@ -107,9 +111,14 @@ void core_action_identify(struct core_action *, const struct usbdev *);
 
 /* core_att.c: what is in a machine, on its way in or out */
 
-/* core_att_new: dev is NULL for what is not plugged. */
+int core_att_cmp(struct attachment *, struct attachment *);
+
+/*
+ * core_att_new: dev is NULL for what is not plugged; the machine has nothing
+ * else with that request number.
+ */
 struct attachment *core_att_new(struct core *, struct vm *, struct device *dev,
-    const struct usbport *, uint16_t devnum);
+    const struct usbport *, uint16_t devnum, uint32_t request);
 
 /*
  * core_att_free: forget the attachment; what that means for its device is up

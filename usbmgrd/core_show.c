@@ -58,6 +58,7 @@ void
 core_vms(const struct core *core, void (*cb)(const struct ctl_vm *, void *),
     void *arg)
 {
+	struct core_att_tree attachments;
 	struct attachment *att;
 	struct ctl_vm out;
 	struct vm *vm;
@@ -68,7 +69,8 @@ core_vms(const struct core *core, void (*cb)(const struct ctl_vm *, void *),
 		strlcpy(out.name, vm->conf.name, sizeof(out.name));
 		strlcpy(out.bus, vm->conf.bus, sizeof(out.bus));
 		strlcpy(out.reason, vm->reason, sizeof(out.reason));
-		LIST_FOREACH(att, &vm->attachments, vm_entry)
+		attachments = vm->attachments;
+		RB_FOREACH(att, core_att_tree, &attachments)
 			if (att->state == ATT_ATTACHED)
 				out.devices++;
 		cb(&out, arg);

@@ -29,7 +29,7 @@ vm_new(struct core *core, const struct msg_vm *conf)
 	vm->conf = *conf;
 	vm->state = VM_ABSENT;
 	LIST_INIT(&vm->interests);
-	LIST_INIT(&vm->attachments);
+	RB_INIT(&vm->attachments);
 	TAILQ_INSERT_TAIL(&core->vms, vm, entry);
 	return vm;
 }
@@ -42,7 +42,7 @@ core_vm_reconcile(struct core *core, struct vm *vm)
 
 	LIST_FOREACH(interest, &vm->interests, entry)
 		core_device_reconcile(core, interest->dev);
-	LIST_FOREACH(att, &vm->attachments, vm_entry)
+	RB_FOREACH(att, core_att_tree, &vm->attachments)
 		if (att->dev == NULL)
 			core_att_reconcile(core, att);
 		else
@@ -86,7 +86,7 @@ vms_replace(struct core *core, const struct policy *policy)
 void
 core_vm_reap(struct core *core, struct vm *vm)
 {
-	if (!vm->gone || !LIST_EMPTY(&vm->attachments))
+	if (!vm->gone || !RB_EMPTY(&vm->attachments))
 		return;
 	TAILQ_REMOVE(&core->vms, vm, entry);
 	free(vm);
@@ -98,6 +98,9 @@ core_vm_port_freed(struct core *core, struct vm *vm)
 	struct interest *interest;
 	struct device *dev;
 
+	if (!vm->full)
+		return;
+	vm->full = 0;
 	LIST_FOREACH(interest, &vm->interests, entry) {
 		dev = interest->dev;
 		if (dev->failed_vm != vm->conf.vm ||
@@ -136,7 +139,7 @@ vm_drop_attachments(struct core *core, struct vm *vm)
 	struct device *dev;
 
 	/* Whatever is in it now will be told before it is ready again. */
-	while ((att = LIST_FIRST(&vm->attachments)) != NULL) {
+	while ((att = RB_MIN(core_att_tree, &vm->attachments)) != NULL) {
 		dev = core_att_device(core, att);
 		core_att_free(core, att);
 		if (dev != NULL)
@@ -213,9 +216,8 @@ core_event_vm_has(struct core *core, const struct msg_vm_has *m)
 		return;
 	if (dev != NULL && (dev->dev.devnum != m->devnum || dev->att != NULL))
 		dev = NULL;
-	att = core_att_new(core, vm, dev, &m->port, m->devnum);
+	att = core_att_new(core, vm, dev, &m->port, m->devnum, m->request);
 	att->state = ATT_ATTACHED;
-	att->request = m->request;
 	att->guest_port = m->guest_port;
 	strlcpy(att->id, m->id, sizeof(att->id));
 	if (dev != NULL)

@@ -197,10 +197,10 @@ is_port(const struct msg_rule *r, const struct usbport *port)
 }
 
 static int
-matches_place(const struct msg_rule *r, const struct usbport *port,
-    int with_port, int with_below)
+matches_place(
+    const struct msg_rule *r, const struct usbport *port, int with_below)
 {
-	if ((r->has & RULE_HAS_PORT) && (!with_port || !is_port(r, port)))
+	if ((r->has & RULE_HAS_PORT) && !is_port(r, port))
 		return 0;
 	if ((r->has & RULE_HAS_BELOW) &&
 	    (!with_below || !is_below(&r->below, port)))
@@ -252,13 +252,11 @@ matches(const struct policy *p, const struct rule *r, const struct usbdev *d)
 {
 	if (!matches_identity(r, d))
 		return 0;
-	if (matches_place(&r->msg, &d->port, 1, 1))
+	if (matches_place(&r->msg, &d->port, 1))
 		return 1;
-	if (d->peer.busnum != 0 &&
-	    matches_place(&r->msg, &d->peer,
-		r->msg.port.busnum == 0 ||
-		    !ruleindex_names_port(&p->index, &d->port),
-		!ruleindex_names_below(&p->index, &d->port)))
+	if (d->peer.busnum != 0 && !ruleindex_names_port(&p->index, d) &&
+	    matches_place(
+		&r->msg, &d->peer, !ruleindex_names_below(&p->index, d)))
 		return 2;
 	return 0;
 }

@@ -20,7 +20,10 @@ enum key_kind {
 	KEY_PRODUCT
 };
 
-/* FNV-1a.  Keys that collide only cost a comparison more. */
+/*
+ * FNV-1a.  Keys that collide only cost a comparison more.  No key is 0, which
+ * is an empty slot.
+ */
 #define HASH_START UINT64_C(0xcbf29ce484222325)
 #define HASH_PRIME UINT64_C(0x100000001b3)
 
@@ -31,7 +34,7 @@ hash(uint64_t h, const void *data, size_t len)
 
 	for (; len > 0; len--)
 		h = (h ^ *p++) * HASH_PRIME;
-	return h;
+	return h == 0 ? HASH_START : h;
 }
 
 static uint64_t
@@ -88,28 +91,50 @@ has(const struct rule *r, uint32_t bits)
 	return (r->msg.has & bits) == bits;
 }
 
+static enum key_kind
+rule_kind(const struct rule *r)
+{
+	if (has(r, RULE_HAS_PORT))
+		return r->msg.port.busnum != 0 ? KEY_PORT : KEY_CHAIN;
+	if (has(r, RULE_HAS_BELOW))
+		return KEY_BELOW;
+	if (has(r, RULE_HAS_VENDOR | RULE_HAS_PRODUCT))
+		return exact_serial(r) == NULL ? KEY_ID : KEY_IDSERIAL;
+	if (exact_serial(r) != NULL)
+		return KEY_SERIAL;
+	if (has(r, RULE_HAS_VENDOR))
+		return KEY_VENDOR;
+	return has(r, RULE_HAS_PRODUCT) ? KEY_PRODUCT : KEY_REST;
+}
+
+/* Adds its kind to kinds. */
 static uint64_t
-rule_key(const struct rule *r)
+rule_key(const struct rule *r, uint32_t *kinds)
 {
 	const struct msg_rule *m = &r->msg;
-	const char *serial = exact_serial(r);
+	enum key_kind kind = rule_kind(r);
 
-	if (has(r, RULE_HAS_PORT))
-		return m->port.busnum != 0 ? key_port(KEY_PORT, &m->port)
-					   : key_chain(m->controller, &m->port);
-	if (has(r, RULE_HAS_BELOW))
+	*kinds |= 1U << kind;
+	switch (kind) {
+	case KEY_PORT:
+		return key_port(KEY_PORT, &m->port);
+	case KEY_CHAIN:
+		return key_chain(m->controller, &m->port);
+	case KEY_BELOW:
 		return key_port(KEY_BELOW, &m->below);
-	if (has(r, RULE_HAS_VENDOR | RULE_HAS_PRODUCT))
-		return serial == NULL
-			   ? key_id(KEY_ID, m->vendor, m->product, "")
-			   : key_id(
-				 KEY_IDSERIAL, m->vendor, m->product, serial);
-	if (serial != NULL)
-		return key_id(KEY_SERIAL, 0, 0, serial);
-	if (has(r, RULE_HAS_VENDOR))
-		return key_id(KEY_VENDOR, m->vendor, 0, "");
-	if (has(r, RULE_HAS_PRODUCT))
-		return key_id(KEY_PRODUCT, 0, m->product, "");
+	case KEY_ID:
+		return key_id(kind, m->vendor, m->product, "");
+	case KEY_IDSERIAL:
+		return key_id(kind, m->vendor, m->product, exact_serial(r));
+	case KEY_SERIAL:
+		return key_id(kind, 0, 0, exact_serial(r));
+	case KEY_VENDOR:
+		return key_id(kind, m->vendor, 0, "");
+	case KEY_PRODUCT:
+		return key_id(kind, 0, m->product, "");
+	case KEY_REST:
+		break;
+	}
 	return hash_kind(KEY_REST);
 }
 
@@ -123,45 +148,59 @@ entry_cmp(const void *va, const void *vb)
 	return a->rule < b->rule ? -1 : a->rule > b->rule;
 }
 
-static int
-key_cmp(const void *va, const void *vb)
-{
-	const uint64_t *a = va, *b = vb;
-
-	return *a < *b ? -1 : *a > *b;
-}
-
-/* The slot of the key, or the free one where it would be. */
+/* The slot of the key, or the empty one where it would be. */
 static struct ruleindex_slot *
 find_slot(const struct ruleindex *ix, uint64_t key)
 {
-	size_t i = (size_t)(key ^ key >> 32) & ix->mask;
+	size_t i = (size_t)(key ^ key >> 32);
 
-	while (ix->slots[i].n != 0 && ix->slots[i].key != key)
-		i = (i + 1) & ix->mask;
-	return &ix->slots[i];
+	for (;; i++)
+		if (ix->slots[i & ix->mask].key == key ||
+		    ix->slots[i & ix->mask].key == 0)
+			return &ix->slots[i & ix->mask];
 }
 
+/* Twice as many slots as there can be keys: a rule may have two. */
 static int
-build_slots(struct ruleindex *ix)
+make_slots(struct ruleindex *ix, size_t rules)
+{
+	size_t n = 16;
+
+	while (n < 4 * rules)
+		n *= 2;
+	ix->slots = calloc(n, sizeof(*ix->slots));
+	ix->mask = n - 1;
+	return ix->slots == NULL ? -1 : 0;
+}
+
+static void
+add_names(struct ruleindex *ix, const struct rule *r)
+{
+	uint64_t key;
+
+	if (has(r, RULE_HAS_PORT)) {
+		key = rule_key(r, &ix->kinds);
+		find_slot(ix, key)->key = key;
+	}
+	if (has(r, RULE_HAS_BELOW)) {
+		key = key_port(KEY_BELOW, &r->msg.below);
+		find_slot(ix, key)->key = key;
+		ix->kinds |= 1U << KEY_BELOW;
+	}
+}
+
+static void
+add_entries(struct ruleindex *ix)
 {
 	struct ruleindex_slot *slot;
-	size_t i, size = 4;
+	size_t i;
 
-	/* At most half full, so that a search soon ends. */
-	while (size < 2 * ix->n)
-		size *= 2;
-	if ((ix->slots = calloc(size, sizeof(*ix->slots))) == NULL)
-		return -1;
-	ix->mask = size - 1;
 	for (i = 0; i < ix->n; i++) {
 		slot = find_slot(ix, ix->entries[i].key);
-		if (slot->n++ == 0) {
-			slot->key = ix->entries[i].key;
+		if (slot->n++ == 0)
 			slot->first = (uint32_t)i;
-		}
+		slot->key = ix->entries[i].key;
 	}
-	return 0;
 }
 
 int
@@ -172,29 +211,20 @@ ruleindex_build(struct ruleindex *ix, const struct rule *rules, size_t n)
 
 	memset(ix, 0, sizeof(*ix));
 	ix->entries = calloc(n + 1, sizeof(*ix->entries));
-	ix->own = calloc(2 * n + 1, sizeof(*ix->own));
-	if (ix->entries == NULL || ix->own == NULL) {
+	if (ix->entries == NULL || make_slots(ix, n) == -1) {
 		ruleindex_free(ix);
 		return -1;
-	}
-	for (i = 0; i < n; i++) {
-		r = &rules[i];
-		ix->entries[i].key = rule_key(r);
-		ix->entries[i].rule = (uint32_t)i;
-		ix->entries[i].quick = (r->msg.flags & RULE_QUICK) != 0;
-		if (has(r, RULE_HAS_PORT) && r->msg.port.busnum != 0)
-			ix->own[ix->nown++] = key_port(KEY_PORT, &r->msg.port);
-		if (has(r, RULE_HAS_BELOW))
-			ix->own[ix->nown++] =
-			    key_port(KEY_BELOW, &r->msg.below);
 	}
 	ix->n = n;
-	qsort(ix->entries, n, sizeof(*ix->entries), entry_cmp);
-	qsort(ix->own, ix->nown, sizeof(*ix->own), key_cmp);
-	if (build_slots(ix) == -1) {
-		ruleindex_free(ix);
-		return -1;
+	for (i = 0; i < n; i++) {
+		r = &rules[i];
+		ix->entries[i].key = rule_key(r, &ix->kinds);
+		ix->entries[i].rule = (uint32_t)i;
+		ix->entries[i].quick = (r->msg.flags & RULE_QUICK) != 0;
+		add_names(ix, r);
 	}
+	qsort(ix->entries, n, sizeof(*ix->entries), entry_cmp);
+	add_entries(ix);
 	return 0;
 }
 
@@ -202,22 +232,29 @@ void
 ruleindex_free(struct ruleindex *ix)
 {
 	free(ix->entries);
-	free(ix->own);
 	free(ix->slots);
 	memset(ix, 0, sizeof(*ix));
 }
 
 static int
-is_own(const struct ruleindex *ix, uint64_t key)
+has_kind(const struct ruleindex *ix, enum key_kind kind)
 {
-	return bsearch(&key, ix->own, ix->nown, sizeof(*ix->own), key_cmp) !=
-	       NULL;
+	return (ix->kinds & 1U << kind) != 0;
+}
+
+static int
+is_key(const struct ruleindex *ix, uint64_t key)
+{
+	return find_slot(ix, key)->key == key;
 }
 
 int
-ruleindex_names_port(const struct ruleindex *ix, const struct usbport *port)
+ruleindex_names_port(const struct ruleindex *ix, const struct usbdev *d)
 {
-	return is_own(ix, key_port(KEY_PORT, port));
+	return (has_kind(ix, KEY_PORT) &&
+		   is_key(ix, key_port(KEY_PORT, &d->port))) ||
+	       (has_kind(ix, KEY_CHAIN) &&
+		   is_key(ix, key_chain(d->controller, &d->port)));
 }
 
 /* The hub that port hangs on: false at the root. */
@@ -231,27 +268,60 @@ hub_above(struct usbport *port)
 }
 
 int
-ruleindex_names_below(const struct ruleindex *ix, const struct usbport *port)
+ruleindex_names_below(const struct ruleindex *ix, const struct usbdev *d)
 {
-	struct usbport hub = *port;
+	struct usbport hub = d->port;
 
-	while (hub_above(&hub))
-		if (is_own(ix, key_port(KEY_BELOW, &hub)))
+	while (has_kind(ix, KEY_BELOW) && hub_above(&hub))
+		if (is_key(ix, key_port(KEY_BELOW, &hub)))
 			return 1;
 	return 0;
 }
 
 static size_t
-keys_of_place(
-    const struct usbport *port, int with_port, int with_below, uint64_t *keys)
+keys_of_port(const struct ruleindex *ix, const struct usbdev *d,
+    const struct usbport *port, uint64_t *keys)
+{
+	size_t n = 0;
+
+	if (has_kind(ix, KEY_PORT))
+		keys[n++] = key_port(KEY_PORT, port);
+	if (has_kind(ix, KEY_CHAIN))
+		keys[n++] = key_chain(d->controller, port);
+	return n;
+}
+
+static size_t
+keys_below(
+    const struct ruleindex *ix, const struct usbport *port, uint64_t *keys)
 {
 	struct usbport hub = *port;
 	size_t n = 0;
 
-	if (with_port)
-		keys[n++] = key_port(KEY_PORT, port);
-	while (with_below && hub_above(&hub))
+	while (has_kind(ix, KEY_BELOW) && hub_above(&hub))
 		keys[n++] = key_port(KEY_BELOW, &hub);
+	return n;
+}
+
+static size_t
+keys_of_identity(
+    const struct ruleindex *ix, const struct usbdev *d, uint64_t *keys)
+{
+	size_t n = 0;
+
+	if (has_kind(ix, KEY_IDSERIAL))
+		keys[n++] =
+		    key_id(KEY_IDSERIAL, d->vendor, d->product, d->serial);
+	if (has_kind(ix, KEY_ID))
+		keys[n++] = key_id(KEY_ID, d->vendor, d->product, "");
+	if (has_kind(ix, KEY_SERIAL))
+		keys[n++] = key_id(KEY_SERIAL, 0, 0, d->serial);
+	if (has_kind(ix, KEY_VENDOR))
+		keys[n++] = key_id(KEY_VENDOR, d->vendor, 0, "");
+	if (has_kind(ix, KEY_PRODUCT))
+		keys[n++] = key_id(KEY_PRODUCT, 0, d->product, "");
+	if (has_kind(ix, KEY_REST))
+		keys[n++] = hash_kind(KEY_REST);
 	return n;
 }
 
@@ -261,21 +331,14 @@ ruleindex_keys(const struct ruleindex *ix, const struct usbdev *d,
 {
 	size_t n;
 
-	n = keys_of_place(&d->port, 1, 1, keys);
-	if (d->peer.busnum != 0) {
-		n +=
-		    keys_of_place(&d->peer, !ruleindex_names_port(ix, &d->port),
-			!ruleindex_names_below(ix, &d->port), keys + n);
-		keys[n++] = key_chain(d->controller, &d->peer);
+	n = keys_of_port(ix, d, &d->port, keys);
+	n += keys_below(ix, &d->port, keys + n);
+	if (d->peer.busnum != 0 && !ruleindex_names_port(ix, d)) {
+		n += keys_of_port(ix, d, &d->peer, keys + n);
+		if (!ruleindex_names_below(ix, d))
+			n += keys_below(ix, &d->peer, keys + n);
 	}
-	keys[n++] = key_chain(d->controller, &d->port);
-	keys[n++] = key_id(KEY_IDSERIAL, d->vendor, d->product, d->serial);
-	keys[n++] = key_id(KEY_ID, d->vendor, d->product, "");
-	keys[n++] = key_id(KEY_SERIAL, 0, 0, d->serial);
-	keys[n++] = key_id(KEY_VENDOR, d->vendor, 0, "");
-	keys[n++] = key_id(KEY_PRODUCT, 0, d->product, "");
-	keys[n++] = hash_kind(KEY_REST);
-	return n;
+	return n + keys_of_identity(ix, d, keys + n);
 }
 
 const struct ruleindex_entry *

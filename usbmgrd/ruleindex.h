@@ -21,16 +21,15 @@ struct rule;
 struct ruleindex {
 	struct ruleindex_entry *entries; /* sorted by key, then rule */
 	size_t n;
-	struct ruleindex_slot *slots; /* hash table of the keys */
-	size_t mask; /* number of slots, a power of two, less one */
-	uint64_t *own; /* ports and hubs that a rule names, sorted */
-	size_t nown;
+	struct ruleindex_slot *slots; /* hash table, never full */
+	size_t mask; /* slots less one, all bits set */
+	uint32_t kinds; /* bits for the kinds of keys there are */
 };
 
 /* Keys that one device may have; see ruleindex_keys. */
 #define RULEINDEX_KEYS_MAX 32
 
-/* Where the entries of a key are; n is 0 in a slot that is free. */
+/* The entries of a key; none for a port that a rule names beside its key. */
 struct ruleindex_slot {
 	uint64_t key;
 	uint32_t first;
@@ -63,12 +62,13 @@ const struct ruleindex_entry *ruleindex_find(
     const struct ruleindex *, uint64_t key, size_t *n);
 
 /*
- * ruleindex_names_port, ruleindex_names_below: 1 if some rule names that
- * very port, or a hub above it on the same bus.  A companion port's rules
- * then do not count for the device.
+ * ruleindex_names_port, ruleindex_names_below: 1 if some rule names the port
+ * of the device, or a hub above it on the same bus.  Rules for its companion
+ * port, or for hubs above that, then do not count for the device; where the
+ * port is named neither do.
  */
-int ruleindex_names_port(const struct ruleindex *, const struct usbport *);
-int ruleindex_names_below(const struct ruleindex *, const struct usbport *);
+int ruleindex_names_port(const struct ruleindex *, const struct usbdev *);
+int ruleindex_names_below(const struct ruleindex *, const struct usbdev *);
 
 /* ruletext_is_pattern: 1 if fnmatch(3) would see more than a string in it. */
 int ruletext_is_pattern(const char *);

@@ -302,8 +302,9 @@ named(const struct policy *p, const struct usbdev *d, int *port, int *hub)
 	*port = *hub = 0;
 	for (i = 0; i < p->nrules; i++) {
 		r = &p->rules[i].msg;
-		if ((r->has & RULE_HAS_PORT) && r->port.busnum != 0 &&
-		    at_port(r, &d->port))
+		if ((r->has & RULE_HAS_PORT) && at_port(r, &d->port) &&
+		    (r->port.busnum != 0 ||
+			strcmp(r->controller, d->controller) == 0))
 			*port = 1;
 		if ((r->has & RULE_HAS_BELOW) && below(r, &d->port))
 			*hub = 1;
@@ -314,9 +315,7 @@ static int
 by_companion(const struct msg_rule *r, const struct usbdev *d, int port_named,
     int hub_named)
 {
-	if (d->peer.busnum == 0 || !is_there(r, &d->peer))
-		return 0;
-	if ((r->has & RULE_HAS_PORT) && r->port.busnum != 0 && port_named)
+	if (d->peer.busnum == 0 || !is_there(r, &d->peer) || port_named)
 		return 0;
 	return !((r->has & RULE_HAS_BELOW) && hub_named);
 }
