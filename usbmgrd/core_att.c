@@ -168,6 +168,13 @@ result_of_attach(
 		core_device_reconcile(core, dev);
 		return;
 	}
+	/* QEMU may carry out what it has read; it will be asked. */
+	if (m->result == RESULT_VM_LOST) {
+		att->state = ATT_LOST;
+		if (dev != NULL)
+			core_device_reconcile(core, dev);
+		return;
+	}
 	/* What was refused is not what would be asked for now. */
 	if (dev != NULL && !att->outdated)
 		attach_failed(core, dev, att->vm, m);
@@ -187,7 +194,7 @@ result_of_detach(
 		att_left(core, att, 1);
 		return;
 	}
-	att->state = ATT_ATTACHED;
+	att->state = m->result == RESULT_VM_LOST ? ATT_LOST : ATT_ATTACHED;
 	retry_failed(
 	    &core->retries, &att->retry, core->now, (enum result)m->result);
 	if (dev != NULL)

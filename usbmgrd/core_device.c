@@ -283,12 +283,19 @@ device_follow_attachment(
     struct core *core, struct device *dev, struct vm *want, const char *reason)
 {
 	struct attachment *att = dev->att;
+	char lost[MSG_TEXT_MAX];
 
 	if (att->state == ATT_ATTACHED && att->vm != want &&
 	    !retry_blocks(&att->retry))
 		core_att_detach(
 		    core, att, want != NULL ? dev->rule->where : reason);
 	switch (att->state) {
+	case ATT_LOST:
+		snprintf(lost, sizeof(lost),
+		    "machine \"%s\" may have it still: its connection is lost",
+		    att->vm->conf.name);
+		device_hold(core, dev, DEV_HELD, lost);
+		return;
 	case ATT_PENDING:
 		dev->state = DEV_ATTACHING;
 		break;

@@ -17,7 +17,8 @@
 enum att_state {
 	ATT_PENDING,
 	ATT_ATTACHED,
-	ATT_DETACHING
+	ATT_DETACHING,
+	ATT_LOST /* so is the connection: the machine may have it still */
 };
 
 struct device;
@@ -69,7 +70,8 @@ struct vm {
 	TAILQ_ENTRY(vm) entry;
 	struct msg_vm conf;
 	enum vm_state state;
-	int known; /* it was heard of: up, or not to be reached */
+	int known; /* it was heard of: up, or nobody listens there */
+	int deserted; /* the parent's last word: nobody listens there */
 	int full; /* some device may wait for a port */
 	int gone; /* left the policy, and goes when it holds nothing */
 	char reason[MSG_TEXT_MAX];

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core_int.h"
@@ -132,14 +133,29 @@ core_event_policy(struct core *core, struct policy *policy)
 	}
 }
 
+/* A machine that hangs has them still, and what has ended has none. */
 static void
-vm_drop_attachments(struct core *core, struct vm *vm)
+vm_lose_attachments(struct core *core, struct vm *vm)
 {
 	struct attachment *att;
+
+	RB_FOREACH(att, core_att_tree, &vm->attachments) {
+		att->state = ATT_LOST;
+		retry_reset(&core->retries, &att->retry);
+	}
+}
+
+static void
+vm_drop_lost(struct core *core, struct vm *vm)
+{
+	struct attachment *att, *next;
 	struct device *dev;
 
-	/* Whatever is in it now will be told before it is ready again. */
-	while ((att = RB_MIN(core_att_tree, &vm->attachments)) != NULL) {
+	for (att = RB_MIN(core_att_tree, &vm->attachments); att != NULL;
+	     att = next) {
+		next = RB_NEXT(core_att_tree, &vm->attachments, att);
+		if (att->state != ATT_LOST)
+			continue;
 		dev = core_att_device(core, att);
 		core_att_free(core, att);
 		if (dev != NULL)
@@ -152,7 +168,8 @@ vm_set_state(
     struct core *core, struct vm *vm, enum vm_state state, const char *reason)
 {
 	struct interest *interest;
-	int first = !vm->known && state != VM_CONNECTING, repeated;
+	int heard = state == VM_READY || state == VM_ABSENT;
+	int first = !vm->known && heard, repeated;
 
 	strlcpy(vm->reason, reason, sizeof(vm->reason));
 	vm->known |= first;
@@ -160,17 +177,28 @@ vm_set_state(
 	if (vm->state == state && state != VM_READY && !first)
 		return;
 	repeated = vm->state == state;
+	/* Not when it is connected: what it has is told from then on. */
+	if (state != VM_READY &&
+	    (state != VM_CONNECTING || vm->state == VM_READY))
+		vm_lose_attachments(core, vm);
 	vm->state = state;
-	if (state != VM_READY)
-		vm_drop_attachments(core, vm);
-	else
+	if (state == VM_READY)
 		LIST_FOREACH(interest, &vm->interests, entry)
 			if (!repeated ||
 			    retry_waits_for_turn(&interest->dev->retry))
 				retry_reset(
 				    &core->retries, &interest->dev->retry);
+	/* What it has was told before it became ready. */
+	if (heard || vm->gone)
+		vm_drop_lost(core, vm);
 	core_vm_reconcile(core, vm);
 	core_vm_reap(core, vm);
+}
+
+static int
+nobody_listens(int error)
+{
+	return error == ECONNREFUSED || error == ENOENT;
 }
 
 void
@@ -178,16 +206,23 @@ core_event_vm_socket(struct core *core, const struct msg_vm_socket *m)
 {
 	struct vm *vm = core_vm_find(core, m->vm);
 
+	if (vm == NULL)
+		return;
 	/*
-	 * The parent's word may be read after the QMP client's later one: a
-	 * connection lasts until the QMP client says otherwise.
+	 * The parent's word may be read after the QMP client's later one, and
+	 * before its earlier one: a connection lasts until the QMP client says
+	 * otherwise, and then the parent's last word counts.
 	 */
-	if (vm == NULL || vm->state == VM_READY || vm->state == VM_CONNECTING)
+	vm->deserted = nobody_listens(m->error);
+	if (vm->state == VM_READY || vm->state == VM_CONNECTING)
 		return;
 	if (m->error == 0)
 		vm_set_state(core, vm, VM_CONNECTING, "socket connected");
 	else
-		vm_set_state(core, vm, VM_ABSENT, strerror(m->error));
+		vm_set_state(core, vm,
+		    RB_EMPTY(&vm->attachments) || vm->deserted ? VM_ABSENT
+							       : VM_LOST,
+		    strerror(m->error));
 }
 
 void
@@ -195,7 +230,11 @@ core_event_vm_state(struct core *core, const struct msg_vm_state *m)
 {
 	struct vm *vm = core_vm_find(core, m->vm);
 
-	if (vm != NULL)
+	if (vm == NULL)
+		return;
+	if (m->state == VM_LOST && vm->deserted)
+		vm_set_state(core, vm, VM_ABSENT, m->text);
+	else
 		vm_set_state(core, vm, (enum vm_state)m->state, m->text);
 }
 
@@ -212,8 +251,15 @@ core_event_vm_has(struct core *core, const struct msg_vm_has *m)
 	 */
 	if (m->request > core->last_request && m->request < REQUEST_MAX)
 		core->last_request = m->request;
-	if (vm == NULL || core_att_find(vm, m->request) != NULL)
+	if (vm == NULL)
 		return;
+	if ((att = core_att_find(vm, m->request)) != NULL) {
+		if (att->state == ATT_LOST) {
+			att->state = ATT_ATTACHED;
+			att->guest_port = m->guest_port;
+		}
+		return;
+	}
 	if (dev != NULL && (dev->dev.devnum != m->devnum || dev->att != NULL))
 		dev = NULL;
 	att = core_att_new(core, vm, dev, &m->port, m->devnum, m->request);

@@ -5,6 +5,7 @@ it is, by what this host does with it, by what else it could go to.
 """
 
 import os
+import signal
 
 import inside
 from inside import HUB, KEYBOARD, MOUSE, NETWORK, SERIAL, STICK
@@ -212,3 +213,29 @@ def explain(s):
     s.explained("3:12", "held", rule(0))
     s.ok(s.service.usbmgrctl("explain", "3:13") is None,
          "no device, no explanation")
+
+
+@scenario
+def holder_hangs(s):
+    """what a machine that hangs may still have goes to no other one"""
+    linux = s.machine("linux")
+    s.usbmgrd('pass port 3:9 to { "win10" "linux" }',
+              'pass port 3:10 to "linux"')
+    s.plug("3:9", MOUSE)
+    s.attached("3:9", linux, "Classic IntelliMouse")
+    win10 = s.machine("win10")
+    s.ready("win10")
+    linux.process.send_signal(signal.SIGSTOP)
+    s.plug("3:10", KEYBOARD)
+    reason = s.service.device("3:9", state="held")["reason"]
+    s.ok(reason ==
+         'machine "linux" may have it still: its connection is lost', reason)
+    s.ok(s.holders("3:9") == ["linux"], "linux has it open")
+    s.empty(win10)
+    linux.process.send_signal(signal.SIGCONT)
+    s.attached("3:9", linux, "Classic IntelliMouse", count=None)
+    s.attached("3:10", linux, "USB Keyboard", count=2)
+    s.ok(s.holders("3:9") == ["linux"], "linux has it still, nobody else")
+    s.empty(win10)
+    linux.kill()
+    s.attached("3:9", win10, "Classic IntelliMouse")

@@ -323,6 +323,19 @@ vm_socket(const char *vm, int error)
 	happens(&ev);
 }
 
+/* What the parent says before the QMP client can say anything. */
+static inline void
+vm_connected(const char *vm)
+{
+	struct msg_vm_socket m = { vm_number(vm), 0 };
+	struct core_event ev = {
+		.type = EV_VM_SOCKET, .now = bed.now, .u.vm_socket = &m
+	};
+	size_t n;
+
+	core_event(bed.core, &ev, &n);
+}
+
 /* What is asked of a machine that is lost is answered by nobody. */
 static inline void
 vm_is(const char *vm, enum vm_state state)
@@ -337,6 +350,8 @@ vm_is(const char *vm, enum vm_state state)
 	if (state != VM_READY)
 		bed.nasks = n;
 	strlcpy(m.text, "why", sizeof(m.text));
+	if (state == VM_READY)
+		vm_connected(vm);
 	happens(&ev);
 }
 
@@ -346,10 +361,27 @@ vm_up(const char *vm)
 	vm_is(vm, VM_READY);
 }
 
+/*
+ * Its QEMU has ended: the QMP client says that the connection is lost, then
+ * the parent that nobody listens.  What was done is that of both; that a
+ * device may still be there is only said in between.
+ */
 static inline void
 vm_down(const char *vm)
 {
+	char first[sizeof(bed.did)], *line, *rest = first;
+	char both[sizeof(bed.did)] = "";
+
 	vm_is(vm, VM_LOST);
+	strlcpy(first, bed.did, sizeof(first));
+	vm_socket(vm, ECONNREFUSED);
+	while ((line = strsep(&rest, "\n")) != NULL)
+		if (*line != '\0' && strstr(line, "may have it") == NULL) {
+			strlcat(both, line, sizeof(both));
+			strlcat(both, "\n", sizeof(both));
+		}
+	strlcat(both, bed.did, sizeof(both));
+	strlcpy(bed.did, both, sizeof(bed.did));
 }
 
 static inline void

@@ -441,7 +441,10 @@ make_vm_story(struct story *s, unsigned int i)
 	for (; steps > 0; steps--) {
 		news = tell(s, NPORTS + i, EV_VM_STATE);
 		news->vm = i + 1;
-		news->state = PICK(states);
+		/* While it hangs, where its devices are depends on the past. */
+		news->state = steps > 1        ? PICK(states)
+			      : chance(2) == 0 ? VM_READY
+					       : VM_ABSENT;
 	}
 }
 
