@@ -284,6 +284,8 @@ struct ctl_device {
 	uint32_t request; /* of the last attach, 0: none */
 	uint32_t guest_port;
 	uint32_t retry_ms; /* until it is tried again, 0: not planned */
+	uint32_t retry_port; /* it is tried again when a guest port is free */
+	uint32_t zero;
 	char vm[MSG_VM_NAME_MAX]; /* "" if none */
 	char rule[MSG_WHERE_MAX];
 	char reason[MSG_TEXT_MAX];

@@ -94,6 +94,8 @@ print_text(void)
 	if (device.guest_port != 0)
 		printf(", guest port %u", device.guest_port);
 	printf(": %s\n", output_visible(device.reason, reason, sizeof(reason)));
+	if (device.retry_port)
+		puts("It is tried again when a port of the machine is free.");
 	if (device.retry_ms != 0)
 		printf("It is tried again in %u.%03u s.\n",
 		    device.retry_ms / 1000, device.retry_ms % 1000);

@@ -155,6 +155,7 @@ output_device_members(struct json *j, const struct ctl_device *d)
 	json_num(j, "request", d->request);
 	json_num(j, "guest_port", d->guest_port);
 	json_num(j, "retry_ms", d->retry_ms);
+	json_bool(j, "retry_port", d->retry_port != 0);
 }
 
 static void
