@@ -103,17 +103,20 @@ connect_children(enum proc_id a, enum proc_id b)
 	chan_send(to(b), MSG_PEER, &peer_a, fds[1]);
 }
 
-static void
+static int
 send_log(enum proc_id proc)
 {
 	int fd = logs_open(proc);
 
-	if (fd == -1)
+	if (fd == -1) {
 		log_warn("log file %s", proc_table[proc].log);
-	else if (proc == PROC_PARENT)
+		return -1;
+	}
+	if (proc == PROC_PARENT)
 		audit_open(fd);
 	else
 		chan_send(to(proc), MSG_LOG, &none, fd);
+	return 0;
 }
 
 static void
@@ -200,14 +203,15 @@ children_start(const struct conf *conf, int debug, int verbose)
 	enum proc_id proc;
 	int status;
 
-	loop_timer_set(&deadline, START_DEADLINE, start_overdue, NULL);
 	qmpsock_init(&qmpsock_ops);
 	if (spawn_dir(dir, sizeof(dir)) == -1)
 		fatal("cannot find the directory of the other programs");
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		start_child(proc, dir, conf, debug, verbose);
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
-		send_log(proc);
+		if (send_log(proc) == -1)
+			return -1;
+	loop_timer_set(&deadline, START_DEADLINE, start_overdue, NULL);
 	connect_children(PROC_ENGINE, PROC_MONITOR);
 	connect_children(PROC_ENGINE, PROC_QMPCLIENT);
 	send_file(MSG_MOUNTINFO, "/proc/self/mountinfo");
