@@ -45,12 +45,6 @@ log_set_verbose(int verbose)
 	log_is_verbose = verbose;
 }
 
-int
-log_verbose(void)
-{
-	return log_is_verbose;
-}
-
 enum proc_id
 log_proc(void)
 {

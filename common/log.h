@@ -34,9 +34,6 @@ void log_set_stderr(int);
 /* log_set_verbose: whether log_debug says anything. */
 void log_set_verbose(int);
 
-/* log_verbose: what was set. */
-int log_verbose(void);
-
 /* log_proc: as whom this process logs. */
 enum proc_id log_proc(void);
 

@@ -116,6 +116,13 @@ usbport_cmp(const struct usbport *a, const struct usbport *b)
 }
 
 int
+usbport_below(const struct usbport *port, const struct usbport *hub)
+{
+	return port->busnum == hub->busnum && port->depth > hub->depth &&
+	       memcmp(port->chain, hub->chain, hub->depth) == 0;
+}
+
+int
 usbport_valid(const struct usbport *port)
 {
 	unsigned int i;

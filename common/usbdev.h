@@ -122,6 +122,12 @@ const char *usbport_string(const struct usbport *, char *buf);
 int usbport_cmp(const struct usbport *, const struct usbport *);
 
 /*
+ * usbport_below: 1 if port is a port of the hub that is plugged in hub, or of
+ * one further down; 0 for that port itself and all others.
+ */
+int usbport_below(const struct usbport *port, const struct usbport *hub);
+
+/*
  * usbport_valid: 1 if numbers are in range and what is not used is zero, so
  * that two ports are the same exactly when their bytes are; else 0.
  */

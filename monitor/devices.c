@@ -50,8 +50,7 @@ read_use_of(const struct known *k, uint64_t uevent)
 static int
 hangs_on(const struct usbport *port, const struct usbport *hub)
 {
-	return port->busnum == hub->busnum && port->depth == hub->depth + 1 &&
-	       memcmp(port->chain, hub->chain, hub->depth) == 0;
+	return port->depth == hub->depth + 1 && usbport_below(port, hub);
 }
 
 /*

@@ -16,10 +16,6 @@ static const char *const text_names[TEXT_MAX] = { [TEXT_SERIAL] = "serial",
 	[TEXT_NAME] = "name",
 	[TEXT_MANUFACTURER] = "manufacturer" };
 
-static const uint32_t text_bits[TEXT_MAX] = { [TEXT_SERIAL] = RULE_HAS_SERIAL,
-	[TEXT_NAME] = RULE_HAS_NAME,
-	[TEXT_MANUFACTURER] = RULE_HAS_MANUFACTURER };
-
 void
 conf_free(struct conf *conf)
 {
@@ -127,7 +123,7 @@ print_identity(const struct conf_rule *rule, FILE *out)
 		print_id(m->has & RULE_HAS_PRODUCT, m->product, out);
 	}
 	for (i = 0; i < TEXT_MAX; i++)
-		if (m->has & text_bits[i])
+		if (m->has & rule_text_bits[i])
 			fprintf(
 			    out, " %s \"%s\"", text_names[i], rule->text[i]);
 	if (m->has & RULE_HAS_CLASS)
@@ -229,7 +225,7 @@ conf_rule_text(
     const struct conf_rule *rule, unsigned int which, struct msg_rule_text *m)
 {
 	memset(m, 0, sizeof(*m));
-	m->what = text_bits[which];
+	m->what = rule_text_bits[which];
 	strlcpy(m->text, rule->text[which], sizeof(m->text));
 }
 

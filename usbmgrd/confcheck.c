@@ -10,24 +10,17 @@
 #define COMPARISONS_MAX 50000000
 
 static int
-within(const struct usbport *hub, const struct usbport *port)
-{
-	return hub->busnum == port->busnum && port->depth > hub->depth &&
-	       memcmp(hub->chain, port->chain, hub->depth) == 0;
-}
-
-static int
 covers_place(const struct msg_rule *q, const struct msg_rule *r)
 {
 	if ((q->has & RULE_HAS_PORT) && usbport_cmp(&q->port, &r->port) != 0)
 		return 0;
 	if ((q->has & RULE_HAS_BELOW) == 0)
 		return 1;
-	if ((r->has & RULE_HAS_PORT) && within(&q->below, &r->port))
+	if ((r->has & RULE_HAS_PORT) && usbport_below(&r->port, &q->below))
 		return 1;
 	return (r->has & RULE_HAS_BELOW) &&
 	       (usbport_cmp(&q->below, &r->below) == 0 ||
-		   within(&q->below, &r->below));
+		   usbport_below(&r->below, &q->below));
 }
 
 static int

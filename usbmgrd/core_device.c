@@ -10,6 +10,7 @@
 #include "classes.h"
 #include "core_int.h"
 #include "log.h"
+#include "qmpid.h"
 
 static enum device_state hold_because(char *, enum device_state, const char *,
     ...) __attribute__((format(printf, 3, 4)));
@@ -257,16 +258,13 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 {
 	struct attachment *att;
 	struct core_action *a;
-	char port[USBPORT_STRLEN];
+	struct qmpid id = { .port = dev->dev.port, .devnum = dev->dev.devnum };
 
-	dev->request = ++core->last_request;
+	dev->request = id.request = ++core->last_request;
 	att = core_att_new(
 	    core, vm, dev, &dev->dev.port, dev->dev.devnum, dev->request);
 	att->state = ATT_PENDING;
-	usbport_string(&att->port, port);
-	*strchr(port, ':') = '-';
-	snprintf(att->id, sizeof(att->id), "usbmgrd-%s-%u-%u", port,
-	    att->devnum, att->request);
+	qmpid_format(&id, att->id, sizeof(att->id));
 	a = core_action_add(
 	    core, ACT_ATTACH, &att->port, att->devnum, dev->rule->where);
 	core_action_identify(a, &dev->dev);

@@ -9,7 +9,7 @@
 #include "classes.h"
 #include "policy.h"
 
-static const uint32_t text_bits[TEXT_MAX] = {
+const uint32_t rule_text_bits[TEXT_MAX] = {
 	[TEXT_SERIAL] = RULE_HAS_SERIAL,
 	[TEXT_NAME] = RULE_HAS_NAME,
 	[TEXT_MANUFACTURER] = RULE_HAS_MANUFACTURER,
@@ -95,7 +95,7 @@ policy_add_text(struct policy *p, const struct msg_rule_text *m)
 	if (!msg_string_ok(m->text, sizeof(m->text)))
 		return "text without end";
 	for (i = 0; i < TEXT_MAX; i++)
-		if (text_bits[i] == m->what && p->text[i] == NULL)
+		if (rule_text_bits[i] == m->what && p->text[i] == NULL)
 			return (p->text[i] = strdup(m->text)) == NULL
 				   ? "text for which there is no memory"
 				   : NULL;
@@ -149,7 +149,7 @@ check_texts(const struct policy *p, const struct msg_rule *r)
 	unsigned int i;
 
 	for (i = 0; i < TEXT_MAX; i++)
-		if ((p->text[i] != NULL) != ((r->has & text_bits[i]) != 0))
+		if ((p->text[i] != NULL) != ((r->has & rule_text_bits[i]) != 0))
 			return "rule whose texts are not what it says";
 	return NULL;
 }
@@ -180,13 +180,6 @@ policy_finish(struct policy *p)
 /* Matching */
 
 static int
-is_below(const struct usbport *hub, const struct usbport *port)
-{
-	return port->busnum == hub->busnum && port->depth > hub->depth &&
-	       memcmp(port->chain, hub->chain, hub->depth) == 0;
-}
-
-static int
 is_port(const struct msg_rule *r, const struct usbport *port)
 {
 	struct usbport at = *port;
@@ -203,7 +196,7 @@ matches_place(
 	if ((r->has & RULE_HAS_PORT) && !is_port(r, port))
 		return 0;
 	if ((r->has & RULE_HAS_BELOW) &&
-	    (!with_below || !is_below(&r->below, port)))
+	    (!with_below || !usbport_below(port, &r->below)))
 		return 0;
 	return 1;
 }

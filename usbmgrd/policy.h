@@ -19,6 +19,9 @@ enum rule_text {
 	TEXT_MAX
 };
 
+/* RULE_HAS_SERIAL and so on, for each. */
+extern const uint32_t rule_text_bits[TEXT_MAX];
+
 struct rule {
 	struct msg_rule msg;
 	char *text[TEXT_MAX]; /* NULL where msg.has has no such bit */
@@ -66,8 +69,8 @@ struct policy_match {
 /*
  * policy_decide: the rule that decides on the device: the first that matches
  * and says "quick", else the last that matches; rule is NULL if none does.
- * Depends on nothing but its arguments.  The time does not depend on rules
- * for other ports and products.
+ * Depends on nothing but its arguments.  Rules for other ports and products
+ * are not looked at.
  */
 struct policy_match policy_decide(const struct policy *, const struct usbdev *);
 

@@ -84,10 +84,10 @@ in_child(void (*what)(void))
 	return status;
 }
 
-#define NEED_ROOT()                 \
-	do {                        \
-		if (geteuid() != 0) \
-			skip();     \
+#define NEED_ROOT()                                      \
+	do {                                             \
+		if (geteuid() != 0)                      \
+			fail_msg("must be run by root"); \
 	} while (0)
 
 /* Bit n is set if name[n] is in the directory, bit 31 if something else is. */

@@ -344,10 +344,41 @@ speeds_are_named(void **state)
 	assert_string_equal(usbspeed_string(USB_SPEED_MAX), "");
 }
 
+static void
+below_a_hub(void **state)
+{
+	static const struct {
+		const char *port;
+		const char *hub;
+		int below;
+	} rows[] = {
+		{ "3:4.1", "3:4", 1 },
+		{ "3:4.1.2", "3:4", 1 },
+		{ "3:4.1.2", "3:4.1", 1 },
+		{ "3:4", "3:4", 0 },
+		{ "3:5.1", "3:4", 0 },
+		{ "4:4.1", "3:4", 0 },
+		{ "3:4", "3:4.1", 0 },
+		{ "3:40.1", "3:4", 0 },
+	};
+	struct usbport port, hub;
+	const char *errstr;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(
+		    usbport_parse(&port, rows[i].port, &errstr), 0);
+		assert_int_equal(usbport_parse(&hub, rows[i].hub, &errstr), 0);
+		assert_int_equal(usbport_below(&port, &hub), rows[i].below);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(below_a_hub),
 		cmocka_unit_test(ports_are_parsed),
 		cmocka_unit_test(bad_ports_are_refused),
 		cmocka_unit_test(chains_are_parsed),
