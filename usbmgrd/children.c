@@ -11,12 +11,15 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include "audit.h"
 #include "chan.h"
 #include "children.h"
 #include "log.h"
 #include "parent.h"
+#include "reload.h"
+#include "sandbox.h"
 #include "spawn.h"
 
 #define START_DEADLINE 10000 /* ms, for all of them */
@@ -25,12 +28,14 @@
 static struct child {
 	pid_t pid; /* 0: not running */
 	int ready;
+	struct msg_process about;
 	struct chan chan;
 } children[PROC_MAX];
 
 static const struct msg_none none;
 static int policy_done;
 static int stopping;
+static int log_required;
 
 static const char *const events_options[] = { [EVENTS_AUTO] = "auto",
 	[EVENTS_UDEV] = "udev",
@@ -69,6 +74,20 @@ parent_lost_child(struct chan *c, const char *why)
 	chan_close(c);
 }
 
+/* For usbmgrctl show processes. */
+static void
+describe(enum proc_id proc, pid_t pid, const char *promises)
+{
+	struct msg_process *m = &children[proc].about;
+
+	m->proc = proc;
+	m->pid = pid;
+	m->started = (uint64_t)time(NULL);
+	strlcpy(m->promises,
+	    promises != NULL ? promises : sandbox_promises(proc),
+	    sizeof(m->promises));
+}
+
 static void
 start_child(enum proc_id proc, const char *dir, const struct conf *conf,
     int debug, int verbose)
@@ -86,6 +105,7 @@ start_child(enum proc_id proc, const char *dir, const struct conf *conf,
 	children[proc].pid = spawn_child(proc, dir, &how, &fd);
 	if (children[proc].pid == -1)
 		fatal("cannot start %s", proc_name(proc));
+	describe(proc, children[proc].pid, how.promises);
 	chan_open(to(proc), fd, PROC_PARENT, proc, parent_dispatch,
 	    parent_lost_child, NULL);
 }
@@ -106,16 +126,18 @@ connect_children(enum proc_id a, enum proc_id b)
 static int
 send_log(enum proc_id proc)
 {
-	int fd = logs_open(proc);
+	struct msg_log m = { .required = (uint32_t)log_required };
+	int fd = logs_open(proc, &m.chain);
 
 	if (fd == -1) {
 		log_warn("log file %s", proc_table[proc].log);
 		return -1;
 	}
-	if (proc == PROC_PARENT)
+	if (proc == PROC_PARENT) {
 		audit_open(fd);
-	else
-		chan_send(to(proc), MSG_LOG, &none, fd);
+		log_opened(0);
+	} else
+		chan_send(to(proc), MSG_LOG, &m, fd);
 	return 0;
 }
 
@@ -144,19 +166,18 @@ send_rule(const struct conf_rule *rule)
 	chan_send(to(PROC_ENGINE), MSG_CONF_RULE, &rule->msg, -1);
 }
 
-static void
-send_policy(const struct conf *conf)
+void
+children_policy(const struct conf *conf)
 {
 	struct msg_conf_begin begin = { .vms = conf->nvms,
 		.rules = conf->nrules };
 	const struct conf_rule *rule;
 	const struct conf_vm *vm;
 
+	conf_hash(conf, begin.hash);
 	chan_send(to(PROC_ENGINE), MSG_CONF_BEGIN, &begin, -1);
-	TAILQ_FOREACH(vm, &conf->vms, entry) {
+	TAILQ_FOREACH(vm, &conf->vms, entry)
 		chan_send(to(PROC_ENGINE), MSG_CONF_VM, &vm->msg, -1);
-		chan_send(to(PROC_QMPCLIENT), MSG_QMP_VM, &vm->msg, -1);
-	}
 	TAILQ_FOREACH(rule, &conf->rules, entry) {
 		send_rule(rule);
 		/* A long policy may be more than a channel's queue holds. */
@@ -164,6 +185,26 @@ send_policy(const struct conf *conf)
 			return; /* why will be seen: it ended or is overdue */
 	}
 	chan_send(to(PROC_ENGINE), MSG_CONF_END, &none, -1);
+}
+
+void
+children_vm(const struct conf_vm *vm)
+{
+	chan_send(to(PROC_QMPCLIENT), MSG_QMP_VM, &vm->msg, -1);
+}
+
+void
+children_tell_engine(enum msg_type type, const void *payload)
+{
+	if (chan_is_open(to(PROC_ENGINE)))
+		chan_send(to(PROC_ENGINE), type, payload, -1);
+}
+
+void
+children_tell_qmpclient(enum msg_type type, const void *payload)
+{
+	if (chan_is_open(to(PROC_QMPCLIENT)))
+		chan_send(to(PROC_QMPCLIENT), type, payload, -1);
 }
 
 static int
@@ -199,10 +240,13 @@ children_start(const struct conf *conf, int debug, int verbose)
 {
 	struct msg_start start = { .verbose = (uint32_t)verbose };
 	struct loop_timer deadline = { .at = 0 };
+	const struct conf_vm *vm;
 	char dir[PATH_MAX];
 	enum proc_id proc;
 	int status;
 
+	log_required = conf->log_required;
+	describe(PROC_PARENT, getpid(), NULL);
 	qmpsock_init(&qmpsock_ops);
 	if (spawn_dir(dir, sizeof(dir)) == -1)
 		fatal("cannot find the directory of the other programs");
@@ -216,7 +260,9 @@ children_start(const struct conf *conf, int debug, int verbose)
 	connect_children(PROC_ENGINE, PROC_QMPCLIENT);
 	send_file(MSG_MOUNTINFO, "/proc/self/mountinfo");
 	send_file(MSG_SWAPS, "/proc/swaps");
-	send_policy(conf);
+	TAILQ_FOREACH(vm, &conf->vms, entry)
+		children_vm(vm);
+	children_policy(conf);
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		chan_send(to(proc), MSG_START, &start, -1);
 	status = loop_run();
@@ -302,11 +348,28 @@ children_stop(void)
 	loop_timer_del(&deadline);
 }
 
+static void
+log_was_deleted(enum proc_id proc)
+{
+	if (stopping || (proc != PROC_PARENT && !chan_is_open(to(proc))))
+		return;
+	if (send_log(proc) == 0)
+		log_warnx("log file %s was deleted; a new one was made",
+		    proc_table[proc].log);
+	else if (log_required)
+		fatalx("log file %s was deleted, and the policy says "
+		       "log required",
+		    proc_table[proc].log);
+}
+
 void
 children_reopen_logs(void)
 {
 	enum proc_id proc;
 
+	/* Else those that are open stay. */
+	if (logs_again() == -1)
+		return;
 	for (proc = PROC_PARENT; proc <= PROC_LAST_CHILD; proc++)
 		send_log(proc);
 	log_info("logs are open again");
@@ -338,6 +401,8 @@ parent_open_device(const struct msg_open_device *m)
 static void
 parent_qmp_lost(struct chan *c, const struct msg_qmp_lost *m)
 {
+	if (reload_vm_has_left(m->vm))
+		return;
 	if (m->end >= QMP_END_MAX ||
 	    qmpsock_lost(m->vm, (enum qmp_end)m->end) == -1)
 		chan_fail(c, "lost a connection that there was not");
@@ -346,14 +411,14 @@ parent_qmp_lost(struct chan *c, const struct msg_qmp_lost *m)
 static void
 parent_qmp_release(struct chan *c, const struct msg_vm_number *m)
 {
-	if (qmpsock_release(m->vm) == -1)
+	if (!reload_vm_has_left(m->vm) && qmpsock_release(m->vm) == -1)
 		chan_fail(c, "released a connection that there was not");
 }
 
 static void
 parent_qmp_want(struct chan *c, const struct msg_vm_number *m)
 {
-	if (qmpsock_want(m->vm) == -1)
+	if (!reload_vm_has_left(m->vm) && qmpsock_want(m->vm) == -1)
 		chan_fail(c, "wants a connection to a machine it did not "
 			     "release");
 }
@@ -378,6 +443,19 @@ parent_conf_done(void)
 	policy_done = 1;
 	if (first && all_ready())
 		loop_end(0);
+	if (!first)
+		reload_done();
+}
+
+static void
+parent_want_verbose(const struct msg_verbose *m)
+{
+	enum proc_id proc;
+
+	log_set_verbose(m->verbose != 0);
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		chan_send(to(proc), MSG_VERBOSE, m, -1);
+	log_info("logs are %s", m->verbose ? "verbose" : "brief");
 }
 
 static void
@@ -402,6 +480,15 @@ parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 		break;
 	case MSG_QMP_WANT:
 		parent_qmp_want(c, payload);
+		break;
+	case MSG_VM_LEFT:
+		reload_vm_left(((const struct msg_vm_number *)payload)->vm);
+		break;
+	case MSG_RELOAD:
+		reload_now(1);
+		break;
+	case MSG_WANT_VERBOSE:
+		parent_want_verbose(payload);
 		break;
 	default:
 		chan_fail(c, msg_name(type));
@@ -454,11 +541,19 @@ parent_qmp_socket(uint32_t number, int error, int fd, int32_t pid)
 }
 
 void
-children_serve(const struct conf *conf, int control_fd)
+children_serve(const struct conf *conf, int control_fd, int readonly_fd)
 {
+	struct msg_control control = { .readonly = 0 };
 	const struct conf_vm *vm;
+	enum proc_id proc;
 
-	chan_send(to(PROC_ENGINE), MSG_CONTROL, &none, control_fd);
+	logs_watch(log_was_deleted);
+	for (proc = PROC_PARENT; proc <= PROC_LAST_CHILD; proc++)
+		children_tell_engine(MSG_PROCESS, &children[proc].about);
+	chan_send(to(PROC_ENGINE), MSG_CONTROL, &control, control_fd);
+	control.readonly = 1;
+	if (readonly_fd != -1)
+		chan_send(to(PROC_ENGINE), MSG_CONTROL, &control, readonly_fd);
 	TAILQ_FOREACH(vm, &conf->vms, entry)
 		qmpsock_add(
 		    vm->msg.vm, vm->qmp, vm->msg.monitor == MONITOR_SHARED);

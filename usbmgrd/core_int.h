@@ -34,6 +34,7 @@ struct attachment {
 	int outdated; /* pending, and judged anew since it was asked for */
 	uint32_t request;
 	uint32_t guest_port;
+	uint64_t since; /* when it was asked for */
 	struct usbport port;
 	uint16_t devnum;
 	char id[MSG_ID_MAX];
@@ -51,12 +52,16 @@ struct device {
 	struct usbdev dev;
 	const struct msg_rule *rule; /* NULL: none matches */
 	int companion; /* it matched through the other half of the port */
-	struct interest interests[MSG_RULE_VMS_MAX];
+	struct interest interests[MSG_RULE_VMS_MAX + 1];
 	unsigned int ninterests;
 	struct attachment *att;
 	enum device_state state;
 	uint32_t request; /* of the last attach */
 	int dropped; /* somebody else took it out of its machine */
+	enum override override; /* what a person said, */
+	uint32_t override_vm; /* the machine, */
+	uint32_t override_uid; /* and who it was */
+	int override_force;
 	struct retry retry; /* of an attach that failed */
 	uint32_t failed_vm; /* the machine that refused it */
 	char failure[MSG_TEXT_MAX]; /* and why */
@@ -91,6 +96,9 @@ struct core {
 	uint64_t now;
 	uint32_t last_request;
 	int scan_done;
+	uint64_t generation; /* counts the policies */
+	uint32_t *left; /* see core_left */
+	size_t nleft;
 	struct core_action *actions;
 	size_t nactions;
 	size_t maxactions;
@@ -176,6 +184,33 @@ void core_device_remove(struct core *, struct device *);
 void core_event_device(struct core *, const struct usbdev *);
 void core_event_device_gone(struct core *, const struct msg_device_gone *);
 void core_event_scan_done(struct core *);
+
+/*
+ * Where they return DEV_HELD these put the reason into MSG_TEXT_MAX bytes.
+ * core_device_protect: DEV_HELD with the reason if no rule passes it, or only
+ * one that says "even if busy".
+ */
+enum device_state core_device_protect(
+    const struct device *, int even_if_busy, char *reason);
+
+/* core_device_breach: DEV_HELD with the reason if it breaks that pledge. */
+enum device_state core_device_breach(const struct device *, uint64_t pledge,
+    const char *whose, char *reason);
+
+/* core_override.c: what people say */
+
+/* core_override_check: DEV_HELD with the reason if it must not be there. */
+enum device_state core_override_check(const struct device *,
+    const struct vm *, int force, char *reason);
+
+/* core_override_vm: the machine that it was given by hand, or NULL. */
+struct vm *core_override_vm(const struct core *, struct device *);
+
+/* core_override_reason: into buf, which is returned. */
+const char *core_override_reason(
+    const struct device *, char buf[MSG_TEXT_MAX]);
+
+void core_event_override(struct core *, const struct core_override *);
 
 /* core_vm.c: machines */
 
