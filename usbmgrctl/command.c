@@ -10,7 +10,6 @@
 
 /* -j and -s everywhere; a file of -f is named, a force is not. */
 #define COMMON "js:"
-#define EVERYBODY "[-j] [-s socket] "
 
 const struct command commands[] = {
 	{ "show devices", COMMON, "", 0, 0, show_devices },
@@ -89,7 +88,8 @@ list_words(const struct command *first, int n, const char *word, char *buf,
     size_t size)
 {
 	const struct command *c, *last = NULL, *before = NULL;
-	size_t len;
+	const char *name;
+	size_t at, len;
 
 	buf[0] = '\0';
 	for (c = commands; c->words != NULL; c++)
@@ -103,10 +103,9 @@ list_words(const struct command *first, int n, const char *word, char *buf,
 			strlcat(buf, same_word(c, last, n) ? " or " : ", ",
 			    size);
 		before = c;
-		len = strlen(buf);
-		snprintf(buf + len, size - len, "%.*s",
-		    (int)strcspn(row_word(c, n, &len), " "),
-		    row_word(c, n, &len));
+		at = strlen(buf);
+		name = row_word(c, n, &len);
+		snprintf(buf + at, size - at, "%.*s", (int)len, name);
 	}
 }
 

@@ -12,6 +12,8 @@
 #define EXIT_USAGE 2
 #define POLICIES_MAX 32
 
+struct command;
+
 /* What stands on the command line besides the words of the command. */
 struct arguments {
 	const char *socket; /* NULL: the default */
@@ -21,7 +23,7 @@ struct arguments {
 	const char *directory; /* of logs, NULL: the default */
 	const char *policies[POLICIES_MAX];
 	int npolicies;
-	const char *usage; /* of the command, for messages */
+	const struct command *command;
 	int argc;
 	char **argv;
 };
@@ -47,8 +49,11 @@ extern const struct command commands[];
 const struct command *command_find(int nwords, char *const words[], int *used,
     char *error, size_t n);
 
-/* command_usage: say so in one line, and how the command is called; exit. */
-noreturn void command_usage(const char *usage, const char *, ...)
+/*
+ * command_usage: one line that says what is wrong ("" if it is clear) and
+ * what the command expects; exit.
+ */
+noreturn void command_usage(const struct command *, const char *, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* What the commands do, in files of their own. */

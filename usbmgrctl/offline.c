@@ -31,8 +31,7 @@ explain_running(const struct arguments *a)
 	struct ctl_port m;
 
 	if (a->argc != 1)
-		command_usage(a->usage, "explain: \"%s\" is too much, expected",
-		    a->argv[1]);
+		command_usage(a->command, "\"%s\" is too much", a->argv[1]);
 	names_device(a, a->argv[0], &device);
 	memset(&m, 0, sizeof(m));
 	m.port = device.dev.port;
@@ -49,7 +48,7 @@ explain_replay(const struct arguments *a)
 	struct usbport port;
 
 	if (a->argc != 2)
-		command_usage(a->usage, "explain: too few arguments, expected");
+		command_usage(a->command, "%s", "");
 	if (names_port(a->argv[1], &port, &errstr) == -1)
 		fatalx("device \"%s\": %s", a->argv[1], errstr);
 	if (replay_explain(&in, &port) == -1)

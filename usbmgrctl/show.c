@@ -420,8 +420,8 @@ item_counter(enum msg_type type, const void *item)
 	    info->label == NULL ? "" : " ",
 	    info->label == NULL ? ""
 				: term_visible(c->label, label, sizeof(label)));
-	printf("%-44s %12s  %s\n", name, value,
-	    c->family == last_family ? "" : "");
+	printf("%10s  %-30s ", value, name);
+	term_wrap(c->family == last_family ? "" : info->help, 43, 43);
 	last_family = c->family;
 }
 
@@ -431,7 +431,7 @@ show_counters(const struct arguments *a)
 	int fd;
 
 	if (a->openmetrics && a->json)
-		command_usage(a->usage, "show counters: -j or -o, not both");
+		command_usage(a->command, "-j and -o together");
 	fd = client_connect(a);
 	as_json = a->json;
 	if (as_json)

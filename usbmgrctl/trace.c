@@ -385,9 +385,8 @@ audit_trace_command(const struct arguments *a)
 	trace.request =
 	    (uint64_t)strtonum(a->argv[0], 1, UINT32_MAX, &errstr);
 	if (errstr != NULL)
-		command_usage(a->usage, "request \"%s\" is %s: expected its "
-					"number, as in",
-		    a->argv[0], errstr);
+		command_usage(a->command, "\"%s\" is no number of a request",
+		    a->argv[0]);
 	read_all(a, first_pass);
 	read_all(a, second_pass);
 	if (trace.n == 0) {

@@ -14,7 +14,7 @@
 #define WORDS_MAX 2
 
 void
-command_usage(const char *usage, const char *fmt, ...)
+command_usage(const struct command *c, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
@@ -22,15 +22,14 @@ command_usage(const char *usage, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (usage == NULL)
-		log_warnx("%s", text);
-	else
-		log_warnx("%s: usbmgrctl %s", text, usage);
+	log_warnx("%s: %s%sexpected %s", c->words, text,
+	    text[0] == '\0' ? "" : ": ",
+	    c->arguments[0] == '\0' ? "no argument" : c->arguments);
 	exit(EXIT_USAGE);
 }
 
 static void
-option(struct arguments *a, int ch, const char *usage)
+option(struct arguments *a, int ch)
 {
 	switch (ch) {
 	case 'd':
@@ -40,7 +39,7 @@ option(struct arguments *a, int ch, const char *usage)
 		if (optarg == NULL)
 			a->force = 1;
 		else if (a->npolicies == POLICIES_MAX)
-			command_usage(usage, "-f more than %d times",
+			command_usage(a->command, "-f more than %d times",
 			    POLICIES_MAX);
 		else
 			a->policies[a->npolicies++] = optarg;
@@ -55,10 +54,9 @@ option(struct arguments *a, int ch, const char *usage)
 		a->socket = optarg;
 		break;
 	case ':':
-		command_usage(usage, "-%c: expected an argument", optopt);
+		command_usage(a->command, "-%c without its argument", optopt);
 	default:
-		command_usage(usage, "-%c: no such option here, expected",
-		    optopt);
+		command_usage(a->command, "it has no -%c", optopt);
 	}
 }
 
@@ -101,8 +99,10 @@ find_command(int argc, char *argv[], int words[WORDS_MAX], int *nwords)
 	}
 	if (c == NULL)
 		c = command_find(n, found, &used, error, sizeof(error));
-	if (c == NULL)
-		command_usage(NULL, "%s", error);
+	if (c == NULL) {
+		log_warnx("%s", error);
+		exit(EXIT_USAGE);
+	}
 	*nwords = used;
 	return c;
 }
@@ -127,11 +127,9 @@ static void
 check_number(const struct command *c, const struct arguments *a)
 {
 	if (a->argc < c->min)
-		command_usage(a->usage, "%s: too few arguments, expected",
-		    c->words);
+		command_usage(c, "%s", "");
 	if (c->max != -1 && a->argc > c->max)
-		command_usage(a->usage, "%s: \"%s\" is too much, expected",
-		    c->words, a->argv[c->max]);
+		command_usage(c, "\"%s\" is too much", a->argv[c->max]);
 }
 
 int
@@ -139,18 +137,16 @@ main(int argc, char *argv[])
 {
 	struct arguments a = { .json = 0 };
 	const struct command *c;
-	char usage[256], options[32];
+	char options[32];
 	int ch, words[WORDS_MAX], nwords, status;
 
 	log_init(PROC_CLIENT, 1);
 	c = find_command(argc, argv, words, &nwords);
 	take_words(&argc, argv, words, nwords);
-	snprintf(usage, sizeof(usage), "%s%s%s", c->words,
-	    c->arguments[0] == '\0' ? "" : " ", c->arguments);
 	snprintf(options, sizeof(options), ":%s", c->options);
-	a.usage = usage;
+	a.command = c;
 	while ((ch = getopt(argc, argv, options)) != -1)
-		option(&a, ch, usage);
+		option(&a, ch);
 	a.argc = argc - optind;
 	a.argv = argv + optind;
 	check_number(c, &a);

@@ -142,6 +142,20 @@ send_log(enum proc_id proc)
 }
 
 static void
+log_was_deleted(enum proc_id proc)
+{
+	if (stopping || (proc != PROC_PARENT && !chan_is_open(to(proc))))
+		return;
+	if (send_log(proc) == 0)
+		log_warnx("log file %s was deleted; a new one was made",
+		    proc_table[proc].log);
+	else if (log_required)
+		fatalx("log file %s was deleted, and the policy says "
+		       "log required",
+		    proc_table[proc].log);
+}
+
+static void
 send_file(enum msg_type type, const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -247,6 +261,7 @@ children_start(const struct conf *conf, int debug, int verbose)
 
 	log_required = conf->log_required;
 	describe(PROC_PARENT, getpid(), NULL);
+	logs_watch(log_was_deleted);
 	qmpsock_init(&qmpsock_ops);
 	if (spawn_dir(dir, sizeof(dir)) == -1)
 		fatal("cannot find the directory of the other programs");
@@ -346,20 +361,6 @@ children_stop(void)
 	while (running())
 		loop_run();
 	loop_timer_del(&deadline);
-}
-
-static void
-log_was_deleted(enum proc_id proc)
-{
-	if (stopping || (proc != PROC_PARENT && !chan_is_open(to(proc))))
-		return;
-	if (send_log(proc) == 0)
-		log_warnx("log file %s was deleted; a new one was made",
-		    proc_table[proc].log);
-	else if (log_required)
-		fatalx("log file %s was deleted, and the policy says "
-		       "log required",
-		    proc_table[proc].log);
 }
 
 void
@@ -547,7 +548,6 @@ children_serve(const struct conf *conf, int control_fd, int readonly_fd)
 	const struct conf_vm *vm;
 	enum proc_id proc;
 
-	logs_watch(log_was_deleted);
 	for (proc = PROC_PARENT; proc <= PROC_LAST_CHILD; proc++)
 		children_tell_engine(MSG_PROCESS, &children[proc].about);
 	chan_send(to(PROC_ENGINE), MSG_CONTROL, &control, control_fd);

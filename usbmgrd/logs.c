@@ -39,7 +39,7 @@ open_directory(void)
 	int dir;
 
 	dir = parent_open_beneath(
-	    AT_FDCWD, logs.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+	    AT_FDCWD, logs.path, O_RDONLY | O_DIRECTORY);
 	if (dir == -1 || fstat(dir, &st) == -1) {
 		log_warn("log directory %s", logs.path);
 		if (dir != -1)
