@@ -103,6 +103,7 @@ wrote(const char *line, size_t len, size_t n)
 		return 0;
 	}
 	auditchain_add_cut(chain, line, n);
+	errno = ENOSPC; /* write(2) says so only for the next byte */
 	return -1;
 }
 
@@ -116,8 +117,10 @@ put_line(void)
 
 	j->size += AUDITCHAIN_MEMBERS_LEN;
 	auditchain_members(&log_file.chain, j);
-	if ((len = json_finish(j)) == 0)
+	if ((len = json_finish(j)) == 0) {
+		errno = EMSGSIZE;
 		return -1;
+	}
 	line[len] = '\n';
 	line[-1] = '\n';
 	n = write(log_file.fd, line - newline, newline + len + 1);
