@@ -3,10 +3,12 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "command.h"
+#include "log.h"
 
 /* -j and -s everywhere; a file of -f is named, a force is not. */
 #define COMMON "js:"
@@ -162,4 +164,19 @@ command_find(
 	}
 	*used = 2;
 	return find_word(c, 1, words[1], error, n);
+}
+
+void
+command_usage(const struct command *c, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_warnx("%s: %s%sexpected %s", c->words, text,
+	    text[0] == '\0' ? "" : ": ",
+	    c->arguments[0] == '\0' ? "no argument" : c->arguments);
+	exit(EXIT_USAGE);
 }

@@ -692,14 +692,23 @@ set_digest(struct usbdev *d, const char *line, size_t len)
 	SHA256Final(d->digest, &ctx);
 }
 
-static void
+static int
 look_for_audit(struct parse *p, yajl_val object)
 {
-	size_t seqs, prevs;
+	const char *process;
+	size_t seqs, prevs, n;
 
 	find(object, "seq", &seqs);
 	find(object, "prev", &prevs);
 	p->ev->audit = seqs == 1 && prevs == 1;
+	if (!p->ev->audit)
+		return 0;
+	process = YAJL_GET_STRING(find(object, "process", &n));
+	if (process != NULL && strcmp(process, "engine") == 0)
+		return 0;
+	return parse_fail(p, "this is the audit log of %.16s: only that of "
+			     "the engine can be replayed",
+	    process == NULL ? "nobody" : process);
 }
 
 static int
@@ -710,7 +719,8 @@ parse_object(struct parse *p, yajl_val object)
 
 	if (!YAJL_IS_OBJECT(object))
 		return parse_fail(p, "expected a JSON object");
-	look_for_audit(p, object);
+	if (look_for_audit(p, object) == -1)
+		return -1;
 	if ((kind = find_kind(p, object)) == NULL)
 		return -1;
 	p->ev->type = kind->type;

@@ -239,21 +239,24 @@ number(yajl_val line, const char *name)
 	return YAJL_IS_INTEGER(v) ? YAJL_GET_INTEGER(v) : 0;
 }
 
+/* The QMP client logs it when it has told the engine. */
 static void
-say_result(yajl_val l, char *buf, size_t size)
+say_result(yajl_val l, const char *process, char *buf, size_t size)
 {
+	const char *told =
+	    strcmp(process, "engine") == 0 ? "" : "told the engine: ";
 	const char *why = string(l, "text");
 
 	if (why[0] == '\0')
 		why = string(l, "reason");
 	if (strcmp(string(l, "result"), "ok") != 0)
-		snprintf(buf, size, "%s refused: %s: %s", string(l, "of"),
-		    string(l, "result"), why);
+		snprintf(buf, size, "%s%s refused: %s: %s", told,
+		    string(l, "of"), string(l, "result"), why);
 	else if (number(l, "guest_port") != 0)
-		snprintf(buf, size, "done, in guest port %lld",
+		snprintf(buf, size, "%sdone, in guest port %lld", told,
 		    number(l, "guest_port"));
 	else
-		snprintf(buf, size, "done");
+		snprintf(buf, size, "%sdone", told);
 }
 
 static void
@@ -299,7 +302,7 @@ say(const char *event, yajl_val l, char *buf, size_t size)
 	else if (strcmp(event, "qmp") == 0)
 		say_qmp(l, buf, size);
 	else if (strcmp(event, "result") == 0)
-		say_result(l, buf, size);
+		say_result(l, string(l, "process"), buf, size);
 	else if (strcmp(event, "vm-has") == 0)
 		snprintf(buf, size, "finds it in \"%s\" after a start", vm);
 	else if (strcmp(event, "vm-dropped") == 0)

@@ -71,7 +71,9 @@ print_state(const struct ctl_device *d, int at)
 	if (d->vm[0] == '\0')
 		snprintf(text, sizeof(text), ": %s", d->reason);
 	else
-		snprintf(text, sizeof(text), " %s: %s", d->vm, d->reason);
+		snprintf(text, sizeof(text), " %s %s: %s",
+		    d->state == DEV_DETACHING ? "from" : "to", d->vm,
+		    d->reason);
 	term_wrap(text, at, at - (int)strlen(state) + 2);
 }
 

@@ -3,7 +3,6 @@
  * SPDX-License-Identifier: ISC
  */
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,21 +11,6 @@
 #include "log.h"
 
 #define WORDS_MAX 2
-
-void
-command_usage(const struct command *c, const char *fmt, ...)
-{
-	char text[1024];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	log_warnx("%s: %s%sexpected %s", c->words, text,
-	    text[0] == '\0' ? "" : ": ",
-	    c->arguments[0] == '\0' ? "no argument" : c->arguments);
-	exit(EXIT_USAGE);
-}
 
 static void
 option(struct arguments *a, int ch)

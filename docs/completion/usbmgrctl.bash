@@ -34,7 +34,7 @@ _usbmgrctl()
 			elif [[ -z $command ]]; then
 				command=${COMP_WORDS[i]}
 			elif [[ ${COMP_WORDS[i - 1]} != : ]]; then
-				((argument++))
+				argument=$((argument + 1))
 			fi ;;
 		esac
 	done
