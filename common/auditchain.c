@@ -100,8 +100,7 @@ auditchain_link(const char *line, size_t len, uint8_t prev[AUDIT_HASH_LEN],
 		return 0;
 	p -= CUT_LEN;
 	if (memcmp(p, cut_start, LEN(cut_start)) == 0 &&
-	    p[CUT_LEN - 1] == '"' &&
-	    parse_hash(p + LEN(cut_start), cut) == 0)
+	    p[CUT_LEN - 1] == '"' && parse_hash(p + LEN(cut_start), cut) == 0)
 		*has_cut = 1;
 	return 0;
 }

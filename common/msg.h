@@ -386,7 +386,7 @@ struct ctl_override {
 };
 
 /* What usbmgrctl monitor shows; the second text is for people and logs. */
-#define CTL_EVENT_TABLE(X)           \
+#define CTL_EVENT_TABLE(X)               \
 	X(CTL_EV_PLUGGED, "plugged")     \
 	X(CTL_EV_CHANGED, "changed")     \
 	X(CTL_EV_UNPLUGGED, "unplugged") \

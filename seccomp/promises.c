@@ -45,7 +45,8 @@ static const char *const sendfd_calls[] = { NULL };
  * caller, which resolves beneath a directory that it holds and follows no
  * symbolic link.
  */
-static const char *const beneath_calls[] = { "openat2", "fstat", "lseek", NULL };
+static const char *const beneath_calls[] = { "openat2", "fstat", "lseek",
+	NULL };
 
 static const char *const watch_calls[] = { "inotify_add_watch",
 	"inotify_rm_watch", NULL };

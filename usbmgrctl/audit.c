@@ -51,9 +51,8 @@ read_file(char *const files[], unsigned int file)
 		if (len > 0 && line[len - 1] == '\n')
 			len--;
 		number++;
-		if (log == NULL &&
-		    verify_string(line, (size_t)len, "process", process,
-			sizeof(process)) == -1)
+		if (log == NULL && verify_string(line, (size_t)len, "process",
+				       process, sizeof(process)) == -1)
 			fatalx("%s:%lu: this is no line of an audit log",
 			    files[file], number);
 		if (log == NULL)

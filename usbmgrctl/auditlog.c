@@ -169,9 +169,8 @@ start(void)
 static uint32_t
 vm_number(const struct replay_event *ev)
 {
-	return ev->vm[0] == '\0'
-		   ? 0
-		   : core_vm_number(log_.core, ev->vm, ev->left);
+	return ev->vm[0] == '\0' ? 0
+				 : core_vm_number(log_.core, ev->vm, ev->left);
 }
 
 static const char *
@@ -230,8 +229,8 @@ event(const struct replay_event *ev, void (*print)(const struct core_action *))
 		break;
 	case REPLAY_VM_HAS:
 	case REPLAY_VM_DROPPED:
-		cev.type = ev->type == REPLAY_VM_HAS ? EV_VM_HAS
-						     : EV_VM_DROPPED;
+		cev.type =
+		    ev->type == REPLAY_VM_HAS ? EV_VM_HAS : EV_VM_DROPPED;
 		cev.u.has = &with.has;
 		break;
 	case REPLAY_VM_STATE:

@@ -35,7 +35,7 @@ const struct command commands[] = {
 	{ "replay", COMMON "f:", "[-f file] events ...", 1, -1,
 	    replay_command },
 	{ "generate", COMMON, "", 0, 0, generate_command },
-	{ NULL, NULL, NULL, 0, 0, NULL }
+	{ NULL, NULL, NULL, 0, 0, NULL },
 };
 
 /* Of the words of a row the n-th, which is not ended by a NUL. */
@@ -102,8 +102,8 @@ list_words(const struct command *first, int n, const char *word, char *buf,
 		    (before != NULL && same_word(c, before, n)))
 			continue;
 		if (before != NULL)
-			strlcat(buf, same_word(c, last, n) ? " or " : ", ",
-			    size);
+			strlcat(
+			    buf, same_word(c, last, n) ? " or " : ", ", size);
 		before = c;
 		at = strlen(buf);
 		name = row_word(c, n, &len);
@@ -139,8 +139,7 @@ find_word(const struct command *first, int n, const char *word, char *error,
 }
 
 const struct command *
-command_find(
-    int nwords, char *const words[], int *used, char *error, size_t n)
+command_find(int nwords, char *const words[], int *used, char *error, size_t n)
 {
 	const struct command *c;
 	char list[512];

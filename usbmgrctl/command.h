@@ -46,8 +46,8 @@ extern const struct command commands[];
  * as long as it is clear, and in *used how many of them belong to it.  NULL,
  * and what was expected in error (of size n).
  */
-const struct command *command_find(int nwords, char *const words[], int *used,
-    char *error, size_t n);
+const struct command *command_find(
+    int nwords, char *const words[], int *used, char *error, size_t n);
 
 /*
  * command_usage: one line that says what is wrong ("" if it is clear) and

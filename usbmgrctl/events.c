@@ -352,10 +352,9 @@ get_hash(struct parse *p, uint8_t *hash)
 	    strspn(s, hexdigits) != (size_t)2 * AUDIT_HASH_LEN)
 		return expected(p, "64 hexadecimal digits in quotes");
 	for (i = 0; i < AUDIT_HASH_LEN; i++)
-		hash[i] = (uint8_t)((strchr(hexdigits, s[2 * i]) - hexdigits)
-					<< 4 |
-				    (strchr(hexdigits, s[2 * i + 1]) -
-					hexdigits));
+		hash[i] =
+		    (uint8_t)((strchr(hexdigits, s[2 * i]) - hexdigits) << 4 |
+			      (strchr(hexdigits, s[2 * i + 1]) - hexdigits));
 	return 0;
 }
 
@@ -363,6 +362,12 @@ static int
 read_sha256(struct parse *p)
 {
 	return get_hash(p, p->ev->hash);
+}
+
+static int
+read_digest(struct parse *p)
+{
+	return get_hash(p, p->ev->device.digest);
 }
 
 static int
@@ -441,8 +446,8 @@ read_errno(struct parse *p)
 
 /* The value whose name it is, of n. */
 static int
-get_name(struct parse *p, const char *(*name)(uint32_t), uint32_t n,
-    uint32_t *value)
+get_name(
+    struct parse *p, const char *(*name)(uint32_t), uint32_t n, uint32_t *value)
 {
 	const char *s = YAJL_GET_STRING(p->value);
 
@@ -489,10 +494,17 @@ STRING_READER(reason, reason)
 STRING_READER(busy_why, device.busy_why)
 
 /* What each line of an audit log has. */
-#define AUDIT_MEMBERS                                                   \
+#define AUDIT_MEMBERS                                                     \
 	{ "time", skip, 1 }, { "mono", skip, 1 }, { "process", skip, 1 }, \
-	    { "seq", skip, 1 }, { "cut", skip, 0 }, { "prev", skip, 1 }
-#define AUDIT_EVENT AUDIT_MEMBERS, { "at", read_at, 1 }
+	    { "seq", skip, 1 }, { "cut", skip, 0 },                       \
+	{                                                                 \
+		"prev", skip, 1                                           \
+	}
+#define AUDIT_EVENT              \
+	AUDIT_MEMBERS,           \
+	{                        \
+		"at", read_at, 1 \
+	}
 
 static const struct member audit_start[] = { AUDIT_MEMBERS,
 	{ "version", skip, 0 }, { "pid", skip, 0 }, { NULL, NULL, 0 } };
@@ -509,27 +521,30 @@ static const struct member audit_device_add[] = { AUDIT_EVENT,
 	{ "class", read_class, 1 }, { "interfaces", read_interfaces, 1 },
 	{ "peer", read_peer, 1 }, { "net", read_net, 1 },
 	{ "busy", read_busy, 1 }, { "busy_why", read_busy_why, 1 },
-	{ "odd_descriptors", read_odd, 1 }, { "digest", skip, 1 },
+	{ "odd_descriptors", read_odd, 1 }, { "digest", read_digest, 1 },
 	{ NULL, NULL, 0 } };
 static const struct member audit_device_remove[] = { AUDIT_EVENT,
 	{ "uevent", skip, 1 }, { "bus", read_bus, 1 }, { "port", read_port, 1 },
 	{ "devnum", read_any_devnum, 1 }, { NULL, NULL, 0 } };
 static const struct member audit_plain[] = { AUDIT_EVENT, { NULL, NULL, 0 } };
 static const struct member audit_vm_socket[] = { AUDIT_EVENT,
-	{ "vm", read_vm, 0 }, { "left", read_left, 0 }, { "error", read_errno, 1 }, { "reason", skip, 0 },
-	{ NULL, NULL, 0 } };
+	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
+	{ "error", read_errno, 1 }, { "reason", skip, 0 }, { NULL, NULL, 0 } };
 static const struct member audit_vm_device[] = { AUDIT_EVENT,
-	{ "vm", read_vm, 0 }, { "left", read_left, 0 }, { "request", read_request, 1 },
-	{ "device", read_device, 1 }, { "devnum", read_any_devnum, 1 },
-	{ "guest_port", read_guest_port, 1 }, { NULL, NULL, 0 } };
+	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
+	{ "request", read_request, 1 }, { "device", read_device, 1 },
+	{ "devnum", read_any_devnum, 1 }, { "guest_port", read_guest_port, 1 },
+	{ NULL, NULL, 0 } };
 static const struct member audit_vm_state[] = { AUDIT_EVENT,
-	{ "vm", read_vm, 0 }, { "left", read_left, 0 }, { "state", read_vm_state, 1 },
-	{ "reason", read_state_reason, 1 }, { NULL, NULL, 0 } };
+	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
+	{ "state", read_vm_state, 1 }, { "reason", read_state_reason, 1 },
+	{ NULL, NULL, 0 } };
 static const struct member audit_result[] = { AUDIT_EVENT,
 	{ "request", read_request, 1 }, { "vm", read_vm, 0 },
-	{ "left", read_left, 0 }, { "device", skip, 0 }, { "devnum", skip, 0 }, { "of", skip, 0 },
-	{ "result", read_result, 1 }, { "guest_port", read_guest_port, 1 },
-	{ "text", read_text, 1 }, { NULL, NULL, 0 } };
+	{ "left", read_left, 0 }, { "device", skip, 0 }, { "devnum", skip, 0 },
+	{ "of", skip, 0 }, { "result", read_result, 1 },
+	{ "guest_port", read_guest_port, 1 }, { "text", read_text, 1 },
+	{ NULL, NULL, 0 } };
 static const struct member audit_override[] = { AUDIT_EVENT,
 	{ "device", read_device, 1 }, { "devnum", read_any_devnum, 1 },
 	{ "command", read_command, 1 }, { "vm", read_vm, 0 },
@@ -706,8 +721,9 @@ look_for_audit(struct parse *p, yajl_val object)
 	process = YAJL_GET_STRING(find(object, "process", &n));
 	if (process != NULL && strcmp(process, "engine") == 0)
 		return 0;
-	return parse_fail(p, "this is the audit log of %.16s: only that of "
-			     "the engine can be replayed",
+	return parse_fail(p,
+	    "this is the audit log of %.16s: only that of "
+	    "the engine can be replayed",
 	    process == NULL ? "nobody" : process);
 }
 
@@ -756,6 +772,7 @@ events_parse(const char *line, size_t len, struct replay_event *ev, char *error,
 	}
 	rc = parse_object(&p, object);
 	yajl_tree_free(object);
-	set_digest(&ev->device, line, len);
+	if (!ev->audit)
+		set_digest(&ev->device, line, len);
 	return rc;
 }

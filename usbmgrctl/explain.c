@@ -45,8 +45,7 @@ print_rule(const struct ctl_rule *r)
 	if (r->nvms > 0)
 		fputs(r->nvms > 1 ? " to {" : " to", stdout);
 	for (i = 0; i < r->nvms && i < MSG_RULE_VMS_MAX; i++)
-		printf(
-		    " \"%s\"", term_visible(r->vms[i], name, sizeof(name)));
+		printf(" \"%s\"", term_visible(r->vms[i], name, sizeof(name)));
 	if (r->nvms > 1)
 		fputs(" }", stdout);
 	putchar('\n');
@@ -66,8 +65,8 @@ print_identity(const struct usbdev *d)
 		printf("  %s", term_visible(d->name, text, sizeof(text)));
 	printf("\n  device number %u", d->devnum);
 	if (d->serial[0] != '\0')
-		printf(", serial %s",
-		    term_visible(d->serial, text, sizeof(text)));
+		printf(
+		    ", serial %s", term_visible(d->serial, text, sizeof(text)));
 	if (d->peer.busnum != 0)
 		printf(", companion port %s", usbport_string(&d->peer, port));
 	printf("\n  interfaces");

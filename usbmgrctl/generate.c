@@ -91,9 +91,9 @@ read_sysfs(size_t *n)
 static int
 is_plain(const char *s)
 {
-	return s[0] != '\0' && s[strspn(s, "0123456789abcdefghijklmnopqrstuvwxyz"
-					   "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_. ")] ==
-				   '\0';
+	return s[0] != '\0' &&
+	       s[strspn(s, "0123456789abcdefghijklmnopqrstuvwxyz"
+			   "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_. ")] == '\0';
 }
 
 /* The narrowest words that all its interfaces are of; "" if some has none. */
@@ -132,8 +132,8 @@ print_about(const struct ctl_device *d)
 	printf("# %s: %04x:%04x", usbport_string(&d->dev.port, port),
 	    d->dev.vendor, d->dev.product);
 	if (d->dev.manufacturer[0] != '\0')
-		printf(" %s", term_visible(d->dev.manufacturer, text,
-				  sizeof(text)));
+		printf(" %s",
+		    term_visible(d->dev.manufacturer, text, sizeof(text)));
 	if (d->dev.name[0] != '\0')
 		printf(" %s", term_visible(d->dev.name, text, sizeof(text)));
 	putchar('\n');
@@ -169,16 +169,18 @@ print_device(const struct ctl_device *c)
 	putchar('\n');
 	print_about(c);
 	if (usbdev_is_hub(d)) {
-		puts("# A hub is never handed over; what hangs below it may be:");
+		puts(
+		    "# A hub is never handed over; what hangs below it may be:");
 		printf("#pass below %s to \"NAME\"\n",
 		    usbport_string(&d->port, text));
 	} else if (d->odd_descriptors)
-		puts("# Its descriptors are malformed: it is never handed over.");
+		puts(
+		    "# Its descriptors are malformed: it is never handed over.");
 	else if (d->netif[0] != '\0' || d->busy[0] != '\0') {
 		printf("# It stays here as long as this host uses it (%s), "
 		       "unless a rule says\n# \"even if busy\".\n",
-		    term_visible(d->netif[0] != '\0' ? d->netif : d->busy,
-			text, sizeof(text)));
+		    term_visible(d->netif[0] != '\0' ? d->netif : d->busy, text,
+			sizeof(text)));
 		print_rules(c);
 	} else
 		print_rules(c);
@@ -192,20 +194,21 @@ print_head(size_t n)
 	struct tm tm;
 
 	strftime(date, sizeof(date), "%Y-%m-%d", localtime_r(&t, &tm));
-	printf("# A policy to begin with, made by usbmgrctl generate on %s "
-	       "from %zu\n"
-	       "# plugged devices; see usbmgrd.conf(5).  As it stands it "
-	       "passes nothing.\n"
-	       "# Take away the # before what you want, and give your machines' "
-	       "names.\n"
-	       "\n"
-	       "# A line for each machine: its name, and a QMP socket of its "
-	       "QEMU that\n"
-	       "# nobody else uses.\n"
-	       "#vm \"NAME\" qmp \"/run/qemu/NAME.qmp\"\n"
-	       "\n"
-	       "# The last rule that matches decides.\n"
-	       "block all\n",
+	printf(
+	    "# A policy to begin with, made by usbmgrctl generate on %s "
+	    "from %zu\n"
+	    "# plugged devices; see usbmgrd.conf(5).  As it stands it "
+	    "passes nothing.\n"
+	    "# Take away the # before what you want, and give your machines' "
+	    "names.\n"
+	    "\n"
+	    "# A line for each machine: its name, and a QMP socket of its "
+	    "QEMU that\n"
+	    "# nobody else uses.\n"
+	    "#vm \"NAME\" qmp \"/run/qemu/NAME.qmp\"\n"
+	    "\n"
+	    "# The last rule that matches decides.\n"
+	    "block all\n",
 	    date, n);
 }
 

@@ -110,15 +110,15 @@ print_text(const struct ctl_event *ev, const char *event)
 	at = printf("%-10s", event) + 14;
 	term_colour(TERM_PLAIN);
 	if (ev->port.busnum != 0)
-		append(text, sizeof(text), " ", usbport_string(&ev->port, port));
+		append(
+		    text, sizeof(text), " ", usbport_string(&ev->port, port));
 	if (ev->vendor != 0 || ev->product != 0) {
 		snprintf(id, sizeof(id), "%04x:%04x", ev->vendor, ev->product);
 		append(text, sizeof(text), " ", id);
 	}
 	append(text, sizeof(text), " ", ev->name);
 	append(text, sizeof(text),
-	    ev->type == CTL_EV_ATTACHING || ev->type == CTL_EV_ATTACHED
-		? " to "
+	    ev->type == CTL_EV_ATTACHING || ev->type == CTL_EV_ATTACHED ? " to "
 	    : ev->port.busnum != 0 ? " from "
 				   : " ",
 	    ev->vm);

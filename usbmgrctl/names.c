@@ -102,16 +102,15 @@ names_devices(const struct arguments *a, size_t *n)
 
 	devices = NULL;
 	ndevices = 0;
-	client_ask(client_connect(a), MSG_CTL_SHOW_DEVICES, &none, add_device,
-	    NULL);
+	client_ask(
+	    client_connect(a), MSG_CTL_SHOW_DEVICES, &none, add_device, NULL);
 	*n = ndevices;
 	return devices;
 }
 
 static void
-list_candidates(
-    const char *word, const struct ctl_device *list, const size_t *found,
-    size_t n)
+list_candidates(const char *word, const struct ctl_device *list,
+    const size_t *found, size_t n)
 {
 	char name[4 * USBDEV_STRING_MAX], port[USBPORT_STRLEN];
 	const struct usbdev *d;
@@ -135,8 +134,8 @@ nobody(const char *word)
 	char text[USBPORT_STRLEN];
 
 	if (names_port(word, &port, &errstr) == 0)
-		fatalx("no device is plugged in %s",
-		    usbport_string(&port, text));
+		fatalx(
+		    "no device is plugged in %s", usbport_string(&port, text));
 	fatalx("no plugged device is called \"%s\": expected a port such as "
 	       "3:9 or 3-9, vendor:product, or a name",
 	    word);

@@ -35,8 +35,7 @@ explain_running(const struct arguments *a)
 	names_device(a, a->argv[0], &device);
 	memset(&m, 0, sizeof(m));
 	m.port = device.dev.port;
-	client_ask(
-	    client_connect(a), MSG_CTL_EXPLAIN, &m, explain_item, NULL);
+	client_ask(client_connect(a), MSG_CTL_EXPLAIN, &m, explain_item, NULL);
 	return explain_print(&m.port, a->json) == 0 ? 0 : 1;
 }
 

@@ -421,8 +421,7 @@ replay_explain(const struct replay_input *in, const struct usbport *port)
 	replay.silent = 1;
 	rc = replay_run(in);
 	if (rc == 0 && replay.audit == 1)
-		auditlog_explain(
-		    port, explain_rule_cb, explain_device_cb);
+		auditlog_explain(port, explain_rule_cb, explain_device_cb);
 	else if (rc == 0) {
 		answer_pending();
 		core_clock(replay.core, replay.now);

@@ -23,8 +23,8 @@ void auditlog_policy(struct conf *);
  * auditlog_replay: a line of the log.  print is called for each action, if
  * it is not NULL.  NULL, or what is wrong with the line.
  */
-const char *auditlog_replay(const struct replay_event *,
-    void (*print)(const struct core_action *));
+const char *auditlog_replay(
+    const struct replay_event *, void (*print)(const struct core_action *));
 
 /*
  * auditlog_end: the log is over.  0; or -1 after a message when it was empty

@@ -52,7 +52,8 @@ item_vm(enum msg_type type, const void *item)
 		return;
 	}
 	term_visible(v->name, name, sizeof(name));
-	printf("%-20s%s", name, strlen(name) > 20 ? "\n                     " : " ");
+	printf("%-20s%s", name,
+	    strlen(name) > 20 ? "\n                     " : " ");
 	term_colour(term_state(vm_state_string(v->state)));
 	printf("%-10s", vm_state_string(v->state));
 	term_colour(TERM_PLAIN);
@@ -257,8 +258,8 @@ process_json(const struct msg_process *p, const struct seen *seen)
 	json_str(&j, "process", proc_name((enum proc_id)p->proc));
 	json_num(&j, "pid", p->pid);
 	json_str(&j, "user", user_name(seen, text, sizeof(text)));
-	json_known(&j, "filter", seen->seccomp < 0 ? -1 : seen->seccomp == 2,
-	    1);
+	json_known(
+	    &j, "filter", seen->seccomp < 0 ? -1 : seen->seccomp == 2, 1);
 	json_known(&j, "no_new_privs", seen->no_new_privs, 1);
 	json_str(&j, "promises", p->promises);
 	json_known(&j, "memory_kb", seen->kilobytes, 0);
@@ -287,11 +288,10 @@ item_process(enum msg_type type, const void *item)
 	    user_name(&seen, user, sizeof(user)),
 	    seen.kilobytes < 0 ? 0 : seen.kilobytes / 1024,
 	    seen.kilobytes < 0 ? 0 : seen.kilobytes % 1024 * 10 / 1024,
-	    since(p->started, when, sizeof(when)),
-	    p->restarts);
-	filter = seen.seccomp == 2   ? "filtered: "
+	    since(p->started, when, sizeof(when)), p->restarts);
+	filter = seen.seccomp == 2  ? "filtered: "
 		 : seen.seccomp < 0 ? "filter not known: "
-				     : "NOT FILTERED: ";
+				    : "NOT FILTERED: ";
 	snprintf(text, sizeof(text), "%s%s%s", filter, p->promises,
 	    seen.no_new_privs == 0 ? "; CAN GAIN PRIVILEGES" : "");
 	printf("%18s", "");
@@ -335,14 +335,13 @@ check_counter(enum msg_type type, const struct ctl_counter *c)
 static const char *
 unit(const struct counter_info *info)
 {
-	return info->type == MILLISECONDS || info->type == SECONDS
-		   ? "_seconds"
-		   : "";
+	return info->type == MILLISECONDS || info->type == SECONDS ? "_seconds"
+								   : "";
 }
 
 static void
-value_text(const struct counter_info *info, uint64_t value, char *buf,
-    size_t size)
+value_text(
+    const struct counter_info *info, uint64_t value, char *buf, size_t size)
 {
 	if (info->type == MILLISECONDS)
 		snprintf(buf, size, "%llu.%03llu",
@@ -378,13 +377,14 @@ item_metric(enum msg_type type, const void *item)
 		printf("# TYPE usbmgrd_%s%s %s\n", info->name, unit(info),
 		    counts ? "counter" : "gauge");
 		if (unit(info)[0] != '\0')
-			printf("# UNIT usbmgrd_%s_seconds seconds\n",
-			    info->name);
+			printf(
+			    "# UNIT usbmgrd_%s_seconds seconds\n", info->name);
 		printf("# HELP usbmgrd_%s%s %s.\n", info->name, unit(info),
 		    info->help);
 	}
 	last_family = c->family;
-	printf("usbmgrd_%s%s%s", info->name, unit(info), counts ? "_total" : "");
+	printf(
+	    "usbmgrd_%s%s%s", info->name, unit(info), counts ? "_total" : "");
 	if (info->label != NULL) {
 		printf("{%s=\"", info->label);
 		print_label(c->label);
@@ -399,8 +399,8 @@ item_counter(enum msg_type type, const void *item)
 {
 	const struct ctl_counter *c = item;
 	const struct counter_info *info = check_counter(type, c);
-	char label[4 * MSG_VM_NAME_MAX], name[5 * MSG_VM_NAME_MAX],
-	    value[64], buf[2048];
+	char label[4 * MSG_VM_NAME_MAX], name[5 * MSG_VM_NAME_MAX], value[64],
+	    buf[2048];
 	struct json j;
 
 	value_text(info, c->value, value, sizeof(value));

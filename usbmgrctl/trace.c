@@ -50,8 +50,7 @@ keep(const char *line, size_t len)
 {
 	struct record *r;
 
-	trace.records =
-	    reallocarray(trace.records, trace.n + 1, sizeof(*r));
+	trace.records = reallocarray(trace.records, trace.n + 1, sizeof(*r));
 	if (trace.records == NULL)
 		fatal("reallocarray");
 	r = &trace.records[trace.n];
@@ -62,7 +61,8 @@ keep(const char *line, size_t len)
 	r->order = trace.n++;
 	/* The first member has no comma before it. */
 	if (len > 40 && memcmp(line, "{\"time\":\"", 9) == 0)
-		strlcpy(r->time, line + 9, sizeof("2026-01-01T00:00:00.000000Z"));
+		strlcpy(
+		    r->time, line + 9, sizeof("2026-01-01T00:00:00.000000Z"));
 	verify_number(line, len, "mono", &r->mono);
 	verify_string(line, len, "event", r->event, sizeof(r->event));
 	verify_string(line, len, "process", r->process, sizeof(r->process));
@@ -103,8 +103,8 @@ first_pass(const char *line, size_t len)
 			0 &&
 		    trace.uevents[0] != 0)
 			trace.nuevents = 1;
-		verify_string(line, len, "device", trace.device,
-		    sizeof(trace.device));
+		verify_string(
+		    line, len, "device", trace.device, sizeof(trace.device));
 		verify_number(line, len, "devnum", &trace.devnum);
 	}
 	drop_last();
@@ -124,8 +124,8 @@ is_of_device(const struct record *r)
 	if (verify_string(r->line, r->len, "device", device, sizeof(device)) ==
 	    -1) {
 		if (verify_number(r->line, r->len, "bus", &bus) == -1 ||
-		    verify_string(r->line, r->len, "port", port,
-			sizeof(port)) == -1)
+		    verify_string(
+			r->line, r->len, "port", port, sizeof(port)) == -1)
 			return 0;
 		snprintf(device, sizeof(device), "%llu:%.40s",
 		    (unsigned long long)bus, port);
@@ -154,8 +154,7 @@ second_pass(const char *line, size_t len)
 	keep(line, len);
 	r = &trace.records[trace.n - 1];
 	if (strcmp(r->time, trace.since) < 0 ||
-	    !(is_request(line, len) ||
-		(trace.devnum != 0 && is_of_device(r))))
+	    !(is_request(line, len) || (trace.devnum != 0 && is_of_device(r))))
 		drop_last();
 }
 
@@ -194,11 +193,11 @@ read_all(const struct arguments *a, void (*take)(const char *, size_t))
 		n += read_lines(a->argv[i], 1, take);
 	for (proc = PROC_PARENT; a->argc == 1 && proc <= PROC_LAST_CHILD;
 	     proc++) {
-		snprintf(path, sizeof(path), "%s/%s.1", dir,
-		    proc_table[proc].log);
+		snprintf(
+		    path, sizeof(path), "%s/%s.1", dir, proc_table[proc].log);
 		n += read_lines(path, 0, take);
-		snprintf(path, sizeof(path), "%s/%s", dir,
-		    proc_table[proc].log);
+		snprintf(
+		    path, sizeof(path), "%s/%s", dir, proc_table[proc].log);
 		n += read_lines(path, 0, take);
 	}
 	if (n == 0)
@@ -283,7 +282,8 @@ say(const char *event, yajl_val l, char *buf, size_t size)
 	const char *vm = string(l, "vm"), *reason = string(l, "reason");
 
 	if (strcmp(event, "device") == 0)
-		snprintf(buf, size, "sees it, uevent %lld", number(l, "uevent"));
+		snprintf(
+		    buf, size, "sees it, uevent %lld", number(l, "uevent"));
 	else if (strcmp(event, "device-add") == 0)
 		snprintf(buf, size, "is told of it");
 	else if (strcmp(event, "device-gone") == 0)
@@ -292,8 +292,8 @@ say(const char *event, yajl_val l, char *buf, size_t size)
 	else if (strcmp(event, "device-remove") == 0)
 		snprintf(buf, size, "is told that it is unplugged");
 	else if (strcmp(event, "attach") == 0)
-		snprintf(buf, size, "decides: to \"%s\", because of %s", vm,
-		    reason);
+		snprintf(
+		    buf, size, "decides: to \"%s\", because of %s", vm, reason);
 	else if (strcmp(event, "detach") == 0)
 		snprintf(buf, size, "decides: out of \"%s\", because of %s", vm,
 		    reason);
@@ -319,9 +319,8 @@ elapsed(const struct record *r)
 {
 	const struct record *first = &trace.records[0];
 
-	return r->mono < first->mono
-		   ? 0
-		   : (double)(r->mono - first->mono) / 1000.0;
+	return r->mono < first->mono ? 0
+				     : (double)(r->mono - first->mono) / 1000.0;
 }
 
 static void
@@ -385,11 +384,10 @@ audit_trace_command(const struct arguments *a)
 	const char *errstr;
 	size_t i;
 
-	trace.request =
-	    (uint64_t)strtonum(a->argv[0], 1, UINT32_MAX, &errstr);
+	trace.request = (uint64_t)strtonum(a->argv[0], 1, UINT32_MAX, &errstr);
 	if (errstr != NULL)
-		command_usage(a->command, "\"%s\" is no number of a request",
-		    a->argv[0]);
+		command_usage(
+		    a->command, "\"%s\" is no number of a request", a->argv[0]);
 	read_all(a, first_pass);
 	read_all(a, second_pass);
 	if (trace.n == 0) {

@@ -33,8 +33,7 @@ goes_on(const struct ctl_device *list, size_t n, size_t i, unsigned int level)
 }
 
 static void
-branches(
-    const struct ctl_device *list, size_t n, size_t i, unsigned int levels)
+branches(const struct ctl_device *list, size_t n, size_t i, unsigned int levels)
 {
 	unsigned int level;
 

@@ -23,8 +23,8 @@ option(struct arguments *a, int ch)
 		if (optarg == NULL)
 			a->force = 1;
 		else if (a->npolicies == POLICIES_MAX)
-			command_usage(a->command, "-f more than %d times",
-			    POLICIES_MAX);
+			command_usage(
+			    a->command, "-f more than %d times", POLICIES_MAX);
 		else
 			a->policies[a->npolicies++] = optarg;
 		break;

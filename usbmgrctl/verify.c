@@ -147,8 +147,7 @@ blame(const struct verify_log *log, size_t b, size_t i, char *text, size_t size)
 			return k + 1;
 		}
 	if (l[i].seq > l[b].seq + 1) {
-		snprintf(text, size,
-		    "%llu lines before this one were removed",
+		snprintf(text, size, "%llu lines before this one were removed",
 		    (unsigned long long)(l[i].seq - l[b].seq - 1));
 		return i;
 	}
@@ -167,8 +166,7 @@ blame(const struct verify_log *log, size_t b, size_t i, char *text, size_t size)
 }
 
 ssize_t
-verify_find(
-    const struct verify_log *log, char *text, size_t size, size_t *cuts)
+verify_find(const struct verify_log *log, char *text, size_t size, size_t *cuts)
 {
 	const struct verify_line *l = log->lines;
 	ssize_t b;

@@ -54,7 +54,7 @@ ssize_t verify_find(
  */
 int verify_number(
     const char *line, size_t len, const char *name, uint64_t *value);
-int verify_string(const char *line, size_t len, const char *name, char *buf,
-    size_t size);
+int verify_string(
+    const char *line, size_t len, const char *name, char *buf, size_t size);
 
 #endif

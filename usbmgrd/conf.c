@@ -217,7 +217,8 @@ conf_print(const struct conf *conf, FILE *out)
 	if (conf->control_group[0] != '\0')
 		fprintf(out, " group \"%s\"", conf->control_group);
 	if (conf->readonly[0] != '\0')
-		fprintf(out, "\ncontrol socket \"%s\" readonly", conf->readonly);
+		fprintf(
+		    out, "\ncontrol socket \"%s\" readonly", conf->readonly);
 	if (conf->readonly_group[0] != '\0')
 		fprintf(out, " group \"%s\"", conf->readonly_group);
 	fprintf(out, "\nevents %s\n", events_names[conf->events]);

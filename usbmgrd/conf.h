@@ -53,7 +53,8 @@ struct conf {
 	char log_directory[PATH_MAX];
 	char control[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char control_group[CONF_GROUP_MAX]; /* "": that of root */
-	char readonly[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "": none */
+	char readonly[sizeof(
+	    ((struct sockaddr_un *)0)->sun_path)]; /* "": none */
 	char readonly_group[CONF_GROUP_MAX]; /* "": everybody */
 	int log_required;
 	enum events_source events;

@@ -24,8 +24,7 @@ static int
 is_same(const struct conf_vm *a, const struct conf_vm *b)
 {
 	return strcmp(a->msg.name, b->msg.name) == 0 &&
-	       strcmp(a->qmp, b->qmp) == 0 &&
-	       a->msg.monitor == b->msg.monitor;
+	       strcmp(a->qmp, b->qmp) == 0 && a->msg.monitor == b->msg.monitor;
 }
 
 /* The same machine keeps its number; no number is given twice. */

@@ -46,8 +46,8 @@ client_lost(struct chan *c, const char *why)
 	if (why != NULL) {
 		log_warnx("control client %u (uid %u, pid %d): %s",
 		    client->number, client->who.uid, client->who.pid, why);
-		json_str(control_audit("client-refused", client), "reason",
-		    why);
+		json_str(
+		    control_audit("client-refused", client), "reason", why);
 		audit_end();
 		enginelog_count(COUNT_REFUSED);
 	}

@@ -147,16 +147,16 @@ struct core_request {
 	struct usbport port;
 	uint16_t devnum;
 	int detaching; /* else attaching, or attached */
-	uint64_t since; /* when the attach was asked for, 0: before we started */
+	uint64_t
+	    since; /* when the attach was asked for, 0: before we started */
 };
 
 /* core_request_find: 0, or -1 if that machine has nothing of that number. */
-int core_request_find(const struct core *, uint32_t vm, uint32_t request,
-    struct core_request *);
+int core_request_find(
+    const struct core *, uint32_t vm, uint32_t request, struct core_request *);
 
 /* core_device_get: all about a device; -1 if nothing is plugged there. */
-int core_device_get(
-    struct core *, const struct usbport *, struct ctl_device *);
+int core_device_get(struct core *, const struct usbport *, struct ctl_device *);
 
 /* core_nrules: how many the policy has, 0 if there is none. */
 uint32_t core_nrules(const struct core *);

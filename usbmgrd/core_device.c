@@ -187,14 +187,14 @@ device_check_pledges(
 	char whose[MSG_VM_NAME_MAX + 16];
 	unsigned int i;
 
-	if (core_device_breach(dev, dev->rule->pledge, dev->rule->where,
-		reason) == DEV_HELD)
+	if (core_device_breach(
+		dev, dev->rule->pledge, dev->rule->where, reason) == DEV_HELD)
 		return DEV_HELD;
 	for (i = 0; i < dev->rule->nvms; i++) {
 		vm = core_vm_find(core, dev->rule->vms[i]);
 		snprintf(whose, sizeof(whose), "machine \"%s\"", vm->conf.name);
-		if (core_device_breach(
-			dev, vm->conf.pledge, whose, reason) == DEV_HELD)
+		if (core_device_breach(dev, vm->conf.pledge, whose, reason) ==
+		    DEV_HELD)
 			return DEV_HELD;
 	}
 	return DEV_UNASSIGNED;
@@ -221,13 +221,13 @@ device_check_vm(const struct core *core, const struct device *dev,
 }
 
 enum device_state
-core_override_check(const struct device *dev, const struct vm *vm, int force,
-    char *reason)
+core_override_check(
+    const struct device *dev, const struct vm *vm, int force, char *reason)
 {
 	const struct msg_rule *rule = dev->rule;
 	char whose[MSG_VM_NAME_MAX + 16];
-	int even_if_busy = force ||
-			   (rule != NULL && (rule->flags & RULE_EVEN_IF_BUSY));
+	int even_if_busy =
+	    force || (rule != NULL && (rule->flags & RULE_EVEN_IF_BUSY));
 
 	if (usbdev_is_hub(&dev->dev))
 		return hold_because(reason, DEV_HELD, "hub");
@@ -338,8 +338,8 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 	att->state = ATT_PENDING;
 	att->since = core->now;
 	qmpid_format(&id, att->id, sizeof(att->id));
-	a = core_action_add(core, ACT_ATTACH, &att->port, att->devnum,
-	    device_why(dev, why));
+	a = core_action_add(
+	    core, ACT_ATTACH, &att->port, att->devnum, device_why(dev, why));
 	core_action_identify(a, &dev->dev);
 	a->vm = vm->conf.vm;
 	a->vmname = vm->conf.name;
@@ -446,8 +446,12 @@ core_event_device(struct core *core, const struct usbdev *d)
 		dev->retry.dev = dev;
 		RB_INSERT(core_device_tree, &core->devices, dev);
 		core_att_adopt(core, dev);
-	} else
+	} else {
+		/* What was said by hand was said of another device. */
+		if (memcmp(dev->dev.digest, d->digest, sizeof(d->digest)) != 0)
+			dev->override = OVERRIDE_NONE;
 		dev->dev = *d;
+	}
 	core_device_decide(core, dev);
 	core_device_reconcile(core, dev);
 }

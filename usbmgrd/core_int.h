@@ -194,21 +194,20 @@ enum device_state core_device_protect(
     const struct device *, int even_if_busy, char *reason);
 
 /* core_device_breach: DEV_HELD with the reason if it breaks that pledge. */
-enum device_state core_device_breach(const struct device *, uint64_t pledge,
-    const char *whose, char *reason);
+enum device_state core_device_breach(
+    const struct device *, uint64_t pledge, const char *whose, char *reason);
 
 /* core_override.c: what people say */
 
 /* core_override_check: DEV_HELD with the reason if it must not be there. */
-enum device_state core_override_check(const struct device *,
-    const struct vm *, int force, char *reason);
+enum device_state core_override_check(
+    const struct device *, const struct vm *, int force, char *reason);
 
 /* core_override_vm: the machine that it was given by hand, or NULL. */
 struct vm *core_override_vm(const struct core *, struct device *);
 
 /* core_override_reason: into buf, which is returned. */
-const char *core_override_reason(
-    const struct device *, char buf[MSG_TEXT_MAX]);
+const char *core_override_reason(const struct device *, char buf[MSG_TEXT_MAX]);
 
 void core_event_override(struct core *, const struct core_override *);
 

@@ -47,8 +47,8 @@ check_attach(const struct core *core, const struct device *dev,
 	const struct vm *vm = find_name(core, o->vm);
 
 	if (vm == NULL)
-		return refuse(why, size, "the policy has no machine \"%s\"",
-		    o->vm);
+		return refuse(
+		    why, size, "the policy has no machine \"%s\"", o->vm);
 	if (core_override_check(dev, vm, o->force, reason) == DEV_HELD)
 		return refuse(why, size, "%s", reason);
 	if (vm->state != VM_READY)
@@ -58,8 +58,8 @@ check_attach(const struct core *core, const struct device *dev,
 }
 
 int
-core_override_try(struct core *core, const struct core_override *o, char *why,
-    size_t size)
+core_override_try(
+    struct core *core, const struct core_override *o, char *why, size_t size)
 {
 	struct device *dev = core_device_find(core, &o->port);
 

@@ -89,8 +89,8 @@ core_vm_reap(struct core *core, struct vm *vm)
 {
 	if (!vm->gone || !RB_EMPTY(&vm->attachments))
 		return;
-	core->left = reallocarray(
-	    core->left, core->nleft + 1, sizeof(*core->left));
+	core->left =
+	    reallocarray(core->left, core->nleft + 1, sizeof(*core->left));
 	if (core->left == NULL)
 		fatal("reallocarray");
 	core->left[core->nleft++] = vm->conf.vm;

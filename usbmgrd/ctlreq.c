@@ -160,8 +160,8 @@ control_tell(const struct ctl_event *ev)
 static void
 device_overdue(void *arg)
 {
-	send_done(arg, 1, "not done in %d s; it is tried on",
-	    DEVICE_DEADLINE / 1000);
+	send_done(
+	    arg, 1, "not done in %d s; it is tried on", DEVICE_DEADLINE / 1000);
 }
 
 static void
@@ -365,7 +365,8 @@ ctlreq_serve(struct client *client, enum msg_type type, const void *payload)
 	}
 	audit_request(client, type, payload);
 	if (client->wait != WAIT_NOTHING) {
-		chan_fail(&client->chan, "request before the answer to another");
+		chan_fail(
+		    &client->chan, "request before the answer to another");
 		return;
 	}
 	if (r->changes && client->readonly) {

@@ -30,9 +30,8 @@ is_served(const struct sockaddr_un *sun)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd == -1)
 		fatal("socket");
-	served =
-	    connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0 ||
-	    errno == EAGAIN;
+	served = connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0 ||
+		 errno == EAGAIN;
 	close(fd);
 	return served;
 }
@@ -120,9 +119,8 @@ ctlsock_listen(const char *path, const char *group, int readonly)
 		return -1;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd == -1 || remove_stale(path) == -1 ||
-	    bind_private(s, fd) == -1 || chown(path, 0, gid) == -1 ||
-	    chmod(path, mode) == -1 ||
+	if (fd == -1 || remove_stale(path) == -1 || bind_private(s, fd) == -1 ||
+	    chown(path, 0, gid) == -1 || chmod(path, mode) == -1 ||
 	    listen(fd, BACKLOG) == -1) {
 		log_warn("control socket %s", path);
 		if (fd != -1)

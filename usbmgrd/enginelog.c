@@ -136,8 +136,8 @@ log_policy(struct core *core, const struct core_event *ev)
 	enginelog_count(COUNT_POLICIES);
 	if (!control_is_watched())
 		return;
-	snprintf(text, sizeof(text), "%zu machines, %zu rules", p->nvms,
-	    p->nrules);
+	snprintf(
+	    text, sizeof(text), "%zu machines, %zu rules", p->nvms, p->nrules);
 	watch = watched(CTL_EV_POLICY, text);
 	control_tell(&watch);
 }
@@ -301,7 +301,7 @@ log_result(struct core *core, const struct core_event *ev)
 	if (!control_is_watched())
 		return;
 	watch = watched(m->result != RESULT_OK ? CTL_EV_FAILED
-			: req.detaching	       ? CTL_EV_DETACHED
+			: req.detaching        ? CTL_EV_DETACHED
 					       : CTL_EV_ATTACHED,
 	    m->text);
 	if (m->result != RESULT_OK)

@@ -38,8 +38,7 @@ open_directory(void)
 	struct stat st;
 	int dir;
 
-	dir = parent_open_beneath(
-	    AT_FDCWD, logs.path, O_RDONLY | O_DIRECTORY);
+	dir = parent_open_beneath(AT_FDCWD, logs.path, O_RDONLY | O_DIRECTORY);
 	if (dir == -1 || fstat(dir, &st) == -1) {
 		log_warn("log directory %s", logs.path);
 		if (dir != -1)
@@ -104,8 +103,8 @@ find_end(enum proc_id proc, struct auditchain *chain)
 		fatal("malloc");
 	n = read_tail(proc_table[proc].log, buf, AUDITCHAIN_TAIL);
 	if (n <= 0) {
-		snprintf(name, sizeof(name), "%s" ROTATED,
-		    proc_table[proc].log);
+		snprintf(
+		    name, sizeof(name), "%s" ROTATED, proc_table[proc].log);
 		n = read_tail(name, buf, AUDITCHAIN_TAIL);
 		if (n > 0)
 			auditchain_tail(chain, buf, (size_t)n);

@@ -25,7 +25,8 @@ extern const uint32_t rule_text_bits[TEXT_MAX];
 struct rule {
 	struct msg_rule msg;
 	char *text[TEXT_MAX]; /* NULL where msg.has has no such bit */
-	uint64_t hits; /* how often it decided on a device that came or changed */
+	uint64_t
+	    hits; /* how often it decided on a device that came or changed */
 };
 
 struct policy {

@@ -139,12 +139,12 @@ check_statements(const struct conf *a, const struct conf *b)
 static void
 keep_statements(const struct conf *from, struct conf *to)
 {
-	memcpy(to->log_directory, from->log_directory,
-	    sizeof(to->log_directory));
+	memcpy(
+	    to->log_directory, from->log_directory, sizeof(to->log_directory));
 	to->log_required = from->log_required;
 	memcpy(to->control, from->control, sizeof(to->control));
-	memcpy(to->control_group, from->control_group,
-	    sizeof(to->control_group));
+	memcpy(
+	    to->control_group, from->control_group, sizeof(to->control_group));
 	memcpy(to->readonly, from->readonly, sizeof(to->readonly));
 	memcpy(to->readonly_group, from->readonly_group,
 	    sizeof(to->readonly_group));

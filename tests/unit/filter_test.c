@@ -406,6 +406,7 @@ only_these_processes_have_them(void **state)
 		{ "openat", 1U << PROC_MONITOR },
 		{ "getdents64", 1U << PROC_MONITOR },
 		{ "accept4", 1U << PROC_ENGINE },
+		{ "lseek", 1U << PROC_PARENT | 1U << PROC_MONITOR },
 	};
 	enum proc_id proc;
 	size_t i;

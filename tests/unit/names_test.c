@@ -26,8 +26,7 @@ device(size_t i, const char *port, uint16_t vendor, uint16_t product,
 	const char *errstr;
 
 	memset(&devices[i], 0, sizeof(devices[i]));
-	assert_int_equal(
-	    usbport_parse(&devices[i].dev.port, port, &errstr), 0);
+	assert_int_equal(usbport_parse(&devices[i].dev.port, port, &errstr), 0);
 	devices[i].dev.vendor = vendor;
 	devices[i].dev.product = product;
 	strlcpy(devices[i].dev.name, name, sizeof(devices[i].dev.name));

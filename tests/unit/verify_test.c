@@ -172,17 +172,17 @@ the_tail_is_found(void **state)
 	assert_int_equal(chain.has_cut, 0);
 	assert_int_equal(chain.unterminated, 1);
 	/* Cut off anywhere in it, the line before is the last. */
-	assert_int_equal(auditchain_link(last,
-			     textlen - (size_t)(last - text) - 1, prev, cut,
-			     &has_cut),
+	assert_int_equal(
+	    auditchain_link(
+		last, textlen - (size_t)(last - text) - 1, prev, cut, &has_cut),
 	    0);
 	assert_int_equal(auditchain_tail(&chain, text, textlen - 2), 1);
 	assert_memory_equal(chain.last, prev, sizeof(prev));
 	assert_int_equal(chain.has_cut, 1);
 	assert_int_equal(chain.unterminated, 1);
 	/* A part of the file is enough; nothing of it is none. */
-	assert_int_equal(
-	    auditchain_tail(&chain, last - 9, textlen - (size_t)(last - text) + 9),
+	assert_int_equal(auditchain_tail(&chain, last - 9,
+			     textlen - (size_t)(last - text) + 9),
 	    1);
 	assert_memory_equal(chain.last, hash, sizeof(hash));
 	assert_int_equal(auditchain_tail(&chain, text, 0), 0);
@@ -235,7 +235,8 @@ members_are_found(void **state)
 	(void)state;
 	assert_int_equal(verify_number(line, strlen(line), "seq", &n), 0);
 	assert_int_equal(n, 12);
-	assert_int_equal(verify_string(line, strlen(line), "b", s, sizeof(s)), 0);
+	assert_int_equal(
+	    verify_string(line, strlen(line), "b", s, sizeof(s)), 0);
 	assert_string_equal(s, "c");
 	assert_int_equal(verify_number(line, strlen(line), "c", &n), -1);
 	assert_int_equal(verify_number(line, strlen(line), "b", &n), -1);
