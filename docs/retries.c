@@ -27,10 +27,8 @@ print_result(enum result result)
 	retry_failed(&list, &r, 0, result);
 	delay = retry_next(&list);
 	printf(".It %s Ta ", result_string(result));
-	if (retry_waits_for_port(&r))
-		puts("when a port is free again");
-	else if (delay == 0)
-		puts("\\&-");
+	if (delay == 0)
+		puts(retry_event(result));
 	else {
 		while (retry_due(&list, UINT64_MAX) != NULL) {
 			if (++tries > TRIES_MAX)
@@ -38,8 +36,8 @@ print_result(enum result result)
 				    result_string(result));
 			retry_failed(&list, &r, 0, result);
 		}
-		printf("%u times, from %g s%s\n", tries, (double)delay / 1000,
-		    retry_waits_for_turn(&r) ? ", or when free" : "");
+		printf("%u times, from %g s, or %s\n", tries,
+		    (double)delay / 1000, retry_event(result));
 	}
 }
 

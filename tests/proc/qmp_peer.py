@@ -60,6 +60,10 @@ def answer(command, arguments):
         return {"return": {"status": "running", "running": True}}
     if command == "x-query-usb":
         return {"return": {"human-readable-text": ""}}
+    if command == "query-commands":
+        return {"return": [{"name": "add-fd"}, {"name": "device_add"}]}
+    if command == "device-list-properties":
+        return {"return": [{"name": "hostdevice", "type": "str"}]}
     return {"return": {}}
 
 

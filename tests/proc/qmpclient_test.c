@@ -427,7 +427,7 @@ requests_end_with_the_connection(void **state)
 	rig_lost(r, 1, QMP_END_CLOSED, "closed by QEMU");
 	/* The parent connects again, and it goes on. */
 	rig_connect(r, 1, "a");
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	rig_state(r, 1, VM_READY, NULL);
 	rig_attach(r, 3, 1, 9);
 	rig_result(r, 3, RESULT_OK, &result, RIG_SOON_MS);
@@ -464,7 +464,7 @@ killed_and_started_again(void **state)
 	unlink(path);
 	rig_qemu(r, "a", XHCI NO_DEVICE ",id=" OURS ",port=1");
 	rig_connect(r, 1, "a");
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	rig_state(r, 1, VM_READY, NULL);
 	rig_expect(r, MSG_VM_HAS, 1, NULL);
 }
@@ -524,7 +524,7 @@ deadlines(void **state)
 		snprintf(name, sizeof(name), "late%u", i);
 		rig_connect(r, i, name);
 	}
-	rig_state(r, n - 1, VM_CONNECTING, NULL);
+	rig_state(r, n - 1, VM_GREETING, NULL);
 	rig_state(r, n - 1, VM_READY, NULL);
 	rig_detach(r, 500, n - 1, OURS);
 	kill(pid, SIGSTOP);
@@ -612,7 +612,7 @@ shared_ready(struct rig *r, const char *name)
 {
 	shared_vm(r, 1);
 	rig_connect(r, 1, name);
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	rig_state(r, 1, VM_READY, NULL);
 	rig_expect(r, MSG_QMP_RELEASE, 1, NULL);
 }
@@ -736,7 +736,7 @@ shared_machine_ends_while_released(void **state)
 	rig_result(r, 2, RESULT_VM_LOST, NULL, RIG_SOON_MS);
 	rig_lost(r, 1, QMP_END_CLOSED, "QEMU has ended");
 	rig_connect(r, 1, "a");
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	rig_state(r, 1, VM_READY, NULL);
 }
 
@@ -753,7 +753,7 @@ shared_machine_was_replaced(void **state)
 	rig_connect(r, 1, "b");
 	rig_result(r, 1, RESULT_VM_LOST, NULL, RIG_SOON_MS);
 	rig_state(r, 1, VM_LOST, NULL);
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	rig_state(r, 1, VM_READY, NULL);
 	rig_expect(r, MSG_VM_HAS, 1, NULL);
 	assert_false(rig_get(r, MSG_QMP_LOST, 1, NULL, 0));
@@ -809,7 +809,7 @@ shared_machine_is_held_by_others(void **state)
 	start = rig_now();
 	shared_vm(r, 2);
 	rig_connect(r, 2, "b");
-	rig_state(r, 2, VM_CONNECTING, NULL);
+	rig_state(r, 2, VM_GREETING, NULL);
 	rig_detach(r, 1, 1, OURS);
 	rig_attach(r, 2, 1, 9);
 	rig_expect(r, MSG_QMP_WANT, 1, NULL);
@@ -848,9 +848,9 @@ shared_machine_that_misbehaves_is_lost(void **state)
 	shared_vm(r, 2);
 	rig_connect(r, 1, "a");
 	rig_connect(r, 2, "b");
-	rig_state(r, 2, VM_CONNECTING, NULL);
+	rig_state(r, 2, VM_GREETING, NULL);
 	rig_lost(r, 2, QMP_END_PROTOCOL, "not QMP");
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	usleep(7000000);
 	rig_lost(r, 1, QMP_END_TIMEOUT, "no greeting in 10 s");
 }
@@ -869,7 +869,7 @@ ports_of_the_policy(void **state)
 	m.last_port = 3;
 	rig_send(r, RIG_PARENT, MSG_QMP_VM, &m, -1);
 	rig_connect(r, 1, "a");
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	rig_state(r, 1, VM_READY, NULL);
 	for (i = 2; i <= 3; i++) {
 		rig_attach(r, i, 1, 1 + i);

@@ -415,6 +415,7 @@ rig_vm_fill(
 	memset(m, 0, sizeof(*m));
 	m->vm = number;
 	m->handover = handover;
+	m->greeting_ms = m->reply_ms = QMP_TIMEOUT_DEFAULT;
 	snprintf(m->name, sizeof(m->name), "vm%u", number);
 	strlcpy(m->bus, bus, sizeof(m->bus));
 }
@@ -462,7 +463,7 @@ rig_ready(struct rig *r, uint32_t number, const char *name, const char *bus,
 {
 	rig_vm(r, number, bus, handover);
 	rig_connect(r, number, name);
-	rig_state(r, number, VM_CONNECTING, NULL);
+	rig_state(r, number, VM_GREETING, NULL);
 	rig_state(r, number, VM_READY, text);
 }
 
@@ -493,6 +494,7 @@ rig_attach(struct rig *r, uint32_t request, uint32_t vm, unsigned int devnum)
 	m.port.chain[0] = 9;
 	m.devnum = (uint16_t)devnum;
 	m.speed = USB_SPEED_FULL;
+	m.speeds = 1U << USB_SPEED_FULL;
 	snprintf(m.id, sizeof(m.id), "usbmgrd-3-9-%u-%u", devnum, request);
 	rig_send(r, RIG_ENGINE, MSG_ATTACH, &m, -1);
 }
