@@ -86,6 +86,8 @@ event_tick(struct core *core)
 {
 	struct retry *due;
 
+	if (core->settle_at != 0 && core->settle_at <= core->now)
+		core_vm_settle(core);
 	while ((due = retry_due(&core->retries, core->now)) != NULL)
 		if (due->dev != NULL)
 			core_device_reconcile(core, due->dev);
@@ -161,7 +163,11 @@ core_devnum(struct core *core, const struct usbport *port)
 uint64_t
 core_next(const struct core *core)
 {
-	return retry_next(&core->retries);
+	uint64_t next = retry_next(&core->retries);
+
+	if (core->settle_at != 0 && (next == 0 || core->settle_at < next))
+		return core->settle_at;
+	return next;
 }
 
 int

@@ -159,9 +159,11 @@ breach(
 static const struct vm *
 device_awaited_vm(const struct core *core, const struct device *dev)
 {
-	const struct vm *vm;
+	const struct vm *vm = core_vm_awaited(core);
 	unsigned int i;
 
+	if (vm != NULL)
+		return vm;
 	for (i = 0; dev->rule->nvms > 1 && i < dev->rule->nvms; i++) {
 		vm = core_vm_find(core, dev->rule->vms[i]);
 		if (!vm->known)

@@ -99,6 +99,7 @@ struct core {
 	LIST_HEAD(, attachment) orphans;
 	LIST_HEAD(, foreign) foreigns;
 	struct retry_list retries;
+	uint64_t settle_at; /* until then machines are waited for; 0: not */
 	uint64_t now;
 	uint32_t last_request;
 	int scan_done;
@@ -221,6 +222,16 @@ void core_vm_port_freed(struct core *, struct vm *);
 
 /* core_vm_reap: forget a machine that left the policy and holds nothing. */
 void core_vm_reap(struct core *, struct vm *);
+
+/*
+ * core_vm_awaited: a machine that has not been heard of yet, as long as that
+ * is waited for: any device may be in it since before we started.  NULL if
+ * there is none.
+ */
+const struct vm *core_vm_awaited(const struct core *);
+
+/* core_vm_settle: the time for that is up. */
+void core_vm_settle(struct core *);
 
 void core_event_policy(struct core *, struct policy *);
 void core_event_vm_socket(struct core *, const struct msg_vm_socket *);

@@ -11,6 +11,9 @@
 
 #define REQUEST_MAX (UINT32_MAX / 2)
 
+/* One that hangs keeps the others waiting so long, once. */
+#define SETTLE_MS 5000
+
 struct vm *
 core_vm_find(const struct core *core, uint32_t number)
 {
@@ -68,6 +71,26 @@ reconcile_all(struct core *core)
 		core_device_reconcile(core, dev);
 }
 
+const struct vm *
+core_vm_awaited(const struct core *core)
+{
+	const struct vm *vm;
+
+	if (core->settle_at == 0)
+		return NULL;
+	TAILQ_FOREACH(vm, &core->vms, entry)
+		if (!vm->known && !vm->gone)
+			return vm;
+	return NULL;
+}
+
+void
+core_vm_settle(struct core *core)
+{
+	core->settle_at = 0;
+	reconcile_all(core);
+}
+
 /* In the order of the policy, those that left it first. */
 static void
 vms_replace(struct core *core, const struct policy *policy)
@@ -81,6 +104,7 @@ vms_replace(struct core *core, const struct policy *policy)
 		vm = core_vm_find(core, policy->vms[i].vm);
 		if (vm == NULL) {
 			vm_new(core, &policy->vms[i]);
+			core->settle_at = core->now + SETTLE_MS;
 			continue;
 		}
 		vm->conf = policy->vms[i];
@@ -228,6 +252,8 @@ vm_set_state(
 		vm_drop_lost(core, vm);
 	core_vm_reconcile(core, vm);
 	core_vm_reap(core, vm);
+	if (first && core->settle_at != 0 && core_vm_awaited(core) == NULL)
+		core_vm_settle(core);
 }
 
 void

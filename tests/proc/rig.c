@@ -376,6 +376,16 @@ rig_peer(struct rig *r, const char *name, const char *when, const char *fault)
 	return rig_run(r, name, argv);
 }
 
+pid_t
+rig_two_monitors(struct rig *r, const char *name, const char *args)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "-qmp unix:%s/%s2,server=on,wait=off %s",
+	    r->dir, name, args);
+	return rig_qemu(r, name, text);
+}
+
 void
 rig_kill(struct rig *r, pid_t pid, int sig)
 {

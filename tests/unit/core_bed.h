@@ -249,18 +249,21 @@ did_at(const char *expected, const char *file, int line)
 
 /* Events. */
 
-/* As the parent says at the start of a machine that is not there. */
+/*
+ * As the parent says at the start of a machine that is not there.  What was
+ * done before counts unless something is done for that.
+ */
 static inline void
 vm_heard_of(uint32_t number)
 {
 	struct msg_vm_socket m = { .vm = number, .error = ENOENT, .ended = 1 };
-	struct core_event ev = {
-		.type = EV_VM_SOCKET, .now = bed.now, .u.vm_socket = &m
-	};
-	size_t n;
+	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &m };
+	char before[sizeof(bed.did)];
 
-	core_event(bed.core, &ev, &n);
-	assert_int_equal(n, 0);
+	strlcpy(before, bed.did, sizeof(before));
+	happens(&ev);
+	if (bed.did[0] == '\0')
+		strlcpy(bed.did, before, sizeof(bed.did));
 }
 
 static inline void

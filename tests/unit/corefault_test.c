@@ -321,6 +321,72 @@ what_others_do_not_look_for(void **state)
 	did("attach a 3:9/5: t:1\n");
 }
 
+/* Start. */
+
+/* A policy whose machines were not heard of, with a device of the first. */
+static void
+start(void)
+{
+	static const char *const rules[] = { "pass 3:9 a", NULL };
+	struct core_event ev = { .type = EV_POLICY };
+
+	ev.u.policy = mkpolicy("a b", rules);
+	happens(&ev);
+	scanned();
+	plug("3:9", 5, MOUSE);
+	did("hold 3:9/5: machine \"a\" has not answered yet whether it has "
+	    "it\n");
+	vm_up("a");
+	did("hold 3:9/5: machine \"b\" has not answered yet whether it has "
+	    "it\n");
+}
+
+static void
+no_device_before_all_machines_were_heard_of(void **state)
+{
+	(void)state;
+	start();
+	vm_up("b");
+	did("attach a 3:9/5: t:1\n");
+}
+
+/* What another machine has since before we started is not given twice. */
+static void
+other_machine_has_it_at_the_start(void **state)
+{
+	struct msg_vm_foreign m = mkforeign("b", "his");
+
+	(void)state;
+	start();
+	m.busnum = 3;
+	m.devnum = 5;
+	vm_foreign(&m);
+	vm_ready("b", 0, 1);
+	did("hold 3:9/5: machine \"b\" was given it by somebody else, as "
+	    "his\n");
+}
+
+/* One that hangs is waited for once. */
+static void
+machine_that_hangs_at_the_start(void **state)
+{
+	uint64_t until;
+
+	(void)state;
+	start();
+	until = core_next(bed.core);
+	assert_int_equal(until, bed.now + 5000);
+	passes(until - bed.now - 1);
+	did("");
+	passes(1);
+	did("attach a 3:9/5: t:1\n");
+	assert_int_equal(core_next(bed.core), 0);
+	answer("3:9", RESULT_OK);
+	plug("3:8", 6, MOUSE);
+	policy("a b", "pass 3:9 a", "pass 3:8 a");
+	did("attach a 3:8/6: t:2\n");
+}
+
 /* Ports. */
 
 static void
@@ -358,6 +424,9 @@ main(void)
 		BED_TEST(device_of_somebody_else_is_left_to_him),
 		BED_TEST(what_others_look_for),
 		BED_TEST(what_others_do_not_look_for),
+		BED_TEST(no_device_before_all_machines_were_heard_of),
+		BED_TEST(other_machine_has_it_at_the_start),
+		BED_TEST(machine_that_hangs_at_the_start),
 		BED_TEST(port_that_somebody_else_frees),
 	};
 
