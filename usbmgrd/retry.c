@@ -9,8 +9,8 @@
 #define PORT "when a guest port is free"
 #define TURN "when the socket is free"
 #define MIGRATED "when the migration is over"
-#define DEVICE "when the device is plugged in again"
-#define MACHINE "when the machine is started anew"
+#define DEVICE "when plugged in again"
+#define MACHINE "when the machine starts anew"
 
 /*
  * First delay in ms (doubled each time), how many tries (0: only an event
