@@ -44,12 +44,14 @@ wrong(const char *fmt, ...)
 	return log_.wrong;
 }
 
+static const char *const names[] = { [ACT_DETACH] = "detach",
+	[ACT_ATTACH] = "attach",
+	[ACT_HOLD] = "hold",
+	[ACT_RELEASE] = "release" };
+
 static const char *
 describe(const struct core_action *a, char *buf, size_t size)
 {
-	static const char *const names[] = { [ACT_DETACH] = "detach",
-		[ACT_ATTACH] = "attach",
-		[ACT_HOLD] = "hold" };
 	char port[USBPORT_STRLEN];
 
 	snprintf(buf, size, "%s %s%s%s (%.200s)", names[a->type],
@@ -87,17 +89,14 @@ give(struct core_event *ev, void (*print)(const struct core_action *))
 	log_.nactions = n;
 	log_.next = 0;
 	for (i = 0; i < n && print != NULL; i++)
-		print(&log_.actions[i]);
+		if (log_.actions[i].type != ACT_RELEASE)
+			print(&log_.actions[i]);
 	return NULL;
 }
 
 static int
 is_action(const struct core_action *a, const struct replay_event *ev)
 {
-	static const char *const names[] = { [ACT_DETACH] = "detach",
-		[ACT_ATTACH] = "attach",
-		[ACT_HOLD] = "hold" };
-
 	return strcmp(ev->command, names[a->type]) == 0 &&
 	       usbport_cmp(&a->port, &ev->port) == 0 &&
 	       a->devnum == ev->device.devnum &&
@@ -208,6 +207,7 @@ event(const struct replay_event *ev, void (*print)(const struct core_action *))
 	with.socket.vm = with.has.vm = with.state.vm = with.result.vm =
 	    vm_number(ev);
 	with.has.port = ev->port;
+	with.foreign.vm = with.number.vm = with.has.vm;
 	switch (ev->type) {
 	case REPLAY_DEVICE_ADD:
 		cev.type = EV_DEVICE;
@@ -232,6 +232,14 @@ event(const struct replay_event *ev, void (*print)(const struct core_action *))
 		cev.type =
 		    ev->type == REPLAY_VM_HAS ? EV_VM_HAS : EV_VM_DROPPED;
 		cev.u.has = &with.has;
+		break;
+	case REPLAY_VM_FOREIGN:
+		cev.type = EV_VM_FOREIGN;
+		cev.u.foreign = &with.foreign;
+		break;
+	case REPLAY_VM_PORT:
+		cev.type = EV_VM_PORT;
+		cev.u.vm_number = &with.number;
 		break;
 	case REPLAY_VM_STATE:
 		cev.type = EV_VM_STATE;

@@ -470,6 +470,106 @@ read_result(struct parse *p)
 }
 
 static int
+get_bit(struct parse *p, uint32_t *bit)
+{
+	int flag = 0;
+
+	if (get_flag(p, &flag) == -1)
+		return -1;
+	*bit = (uint32_t)flag;
+	return 0;
+}
+
+static int
+read_ended(struct parse *p)
+{
+	return get_bit(p, &p->ev->socket.ended);
+}
+
+static int
+read_migrating(struct parse *p)
+{
+	return get_bit(p, &p->ev->state.migrating);
+}
+
+static int
+read_told(struct parse *p)
+{
+	return get_bit(p, &p->ev->state.told);
+}
+
+static int
+read_handover(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, HANDOVER_MAX - 1, &n) == -1)
+		return -1;
+	p->ev->state.handover = (uint32_t)n;
+	return 0;
+}
+
+/* What a machine was given by somebody else: any part may be missing. */
+
+static int
+read_on_bus(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, USB_BUSNUM_MAX, &n) == -1)
+		return -1;
+	p->ev->foreign.busnum = (uint16_t)n;
+	return 0;
+}
+
+static int
+read_port_bus(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, USB_BUSNUM_MAX, &n) == -1)
+		return -1;
+	p->ev->foreign.port.busnum = (uint16_t)n;
+	return 0;
+}
+
+static int
+read_on_port(struct parse *p)
+{
+	const char *errstr, *s = YAJL_GET_STRING(p->value);
+
+	if (s == NULL)
+		return expected(p, "a string such as \"1.2\"");
+	if (s[0] != '\0' &&
+	    usbport_parse_chain(&p->ev->foreign.port, s, &errstr) == -1)
+		return parse_fail(p, "\"%s\": %s", p->key, errstr);
+	return 0;
+}
+
+static int
+read_foreign_devnum(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, USB_DEVNUM_MAX, &n) == -1)
+		return -1;
+	p->ev->foreign.devnum = (uint16_t)n;
+	return 0;
+}
+
+static int
+read_foreign_vendor(struct parse *p)
+{
+	return get_hex(p, &p->ev->foreign.vendor);
+}
+
+static int
+read_foreign_product(struct parse *p)
+{
+	return get_hex(p, &p->ev->foreign.product);
+}
+
+static int
 read_left(struct parse *p)
 {
 	return get_flag(p, &p->ev->left);
@@ -492,6 +592,7 @@ STRING_READER(text, result.text)
 STRING_READER(command, command)
 STRING_READER(reason, reason)
 STRING_READER(busy_why, device.busy_why)
+STRING_READER(foreign_id, foreign.id)
 
 /* What each line of an audit log has. */
 #define AUDIT_MEMBERS                                                     \
@@ -529,7 +630,8 @@ static const struct member audit_device_remove[] = { AUDIT_EVENT,
 static const struct member audit_plain[] = { AUDIT_EVENT, { NULL, NULL, 0 } };
 static const struct member audit_vm_socket[] = { AUDIT_EVENT,
 	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
-	{ "error", read_errno, 1 }, { "reason", skip, 0 }, { NULL, NULL, 0 } };
+	{ "error", read_errno, 1 }, { "ended", read_ended, 1 },
+	{ "reason", skip, 0 }, { NULL, NULL, 0 } };
 static const struct member audit_vm_device[] = { AUDIT_EVENT,
 	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
 	{ "request", read_request, 1 }, { "device", read_device, 1 },
@@ -537,8 +639,18 @@ static const struct member audit_vm_device[] = { AUDIT_EVENT,
 	{ NULL, NULL, 0 } };
 static const struct member audit_vm_state[] = { AUDIT_EVENT,
 	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
-	{ "state", read_vm_state, 1 }, { "reason", read_state_reason, 1 },
+	{ "state", read_vm_state, 1 }, { "handover", read_handover, 1 },
+	{ "migrating", read_migrating, 1 }, { "told", read_told, 1 },
+	{ "reason", read_state_reason, 1 }, { NULL, NULL, 0 } };
+static const struct member audit_vm_foreign[] = { AUDIT_EVENT,
+	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
+	{ "id", read_foreign_id, 1 }, { "on_bus", read_on_bus, 1 },
+	{ "port_bus", read_port_bus, 1 }, { "devnum", read_foreign_devnum, 1 },
+	{ "vendor", read_foreign_vendor, 1 },
+	{ "product", read_foreign_product, 1 }, { "on_port", read_on_port, 1 },
 	{ NULL, NULL, 0 } };
+static const struct member audit_vm_port[] = { AUDIT_EVENT,
+	{ "vm", read_vm, 0 }, { "left", read_left, 0 }, { NULL, NULL, 0 } };
 static const struct member audit_result[] = { AUDIT_EVENT,
 	{ "request", read_request, 1 }, { "vm", read_vm, 0 },
 	{ "left", read_left, 0 }, { "device", skip, 0 }, { "devnum", skip, 0 },
@@ -581,12 +693,15 @@ static const struct event_kind audit_kinds[] = {
 	{ "vm-has", REPLAY_VM_HAS, audit_vm_device },
 	{ "vm-dropped", REPLAY_VM_DROPPED, audit_vm_device },
 	{ "vm-state", REPLAY_VM_STATE, audit_vm_state },
+	{ "vm-foreign", REPLAY_VM_FOREIGN, audit_vm_foreign },
+	{ "vm-port", REPLAY_VM_PORT, audit_vm_port },
 	{ "result", REPLAY_RESULT, audit_result },
 	{ "tick", REPLAY_TICK, audit_plain },
 	{ "override", REPLAY_OVERRIDE, audit_override },
 	{ "attach", REPLAY_ACTION, audit_action },
 	{ "detach", REPLAY_ACTION, audit_action },
 	{ "hold", REPLAY_ACTION, audit_action },
+	{ "release", REPLAY_ACTION, audit_action },
 	{ NULL, REPLAY_SKIP, NULL },
 };
 

@@ -27,6 +27,8 @@ enum replay_type {
 	REPLAY_VM_HAS,
 	REPLAY_VM_DROPPED,
 	REPLAY_VM_STATE,
+	REPLAY_VM_FOREIGN,
+	REPLAY_VM_PORT,
 	REPLAY_RESULT,
 	REPLAY_OVERRIDE,
 	REPLAY_ACTION /* what the engine did then */
@@ -46,6 +48,8 @@ struct replay_event {
 	struct msg_vm_has has; /* VM_HAS, VM_DROPPED, the same */
 	struct msg_vm_state state; /* VM_STATE, the same */
 	struct msg_result result; /* RESULT, the same */
+	struct msg_vm_foreign foreign; /* VM_FOREIGN, the same */
+	struct msg_vm_number number; /* VM_PORT, the same */
 	char command[16]; /* OVERRIDE, ACTION */
 	int left; /* the machine has left the policy */
 	int force; /* OVERRIDE */

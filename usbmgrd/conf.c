@@ -183,10 +183,17 @@ print_vm(const struct conf_vm *vm, FILE *out)
 	else if (m->first_port != 0)
 		fprintf(out, " port %u-%u", m->first_port, m->last_port);
 	print_pledge(m->pledge, out);
-	if (m->handover == HANDOVER_ADDRESS)
-		fputs(" handover address", out);
+	if (m->handover != HANDOVER_AUTO)
+		fprintf(out, " handover %s",
+		    m->handover == HANDOVER_FD ? "fd" : "address");
 	if (m->monitor == MONITOR_SHARED)
 		fputs(" monitor shared", out);
+	if (m->release == RELEASE_NOBODY)
+		fputs(" release nobody", out);
+	if (m->greeting_ms != QMP_TIMEOUT_DEFAULT)
+		fprintf(out, " timeout greeting %u", m->greeting_ms / 1000);
+	if (m->reply_ms != QMP_TIMEOUT_DEFAULT)
+		fprintf(out, " timeout reply %u", m->reply_ms / 1000);
 	fputc('\n', out);
 }
 

@@ -41,7 +41,15 @@ void build_vm_ports(char *);
 void build_vm_pledge(char *);
 void build_vm_handover(char *);
 void build_vm_monitor(char *);
+void build_vm_release(char *);
 void build_vm_end(void);
+
+/*
+ * build_timeout: of the machine being read, or after build_no_vm of all that
+ * have none of their own.
+ */
+void build_no_vm(void);
+void build_timeout(char *which, char *seconds);
 
 /* What a rule compares; the order in which rules are printed. */
 enum match_kind {

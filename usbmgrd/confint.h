@@ -37,6 +37,7 @@ struct build {
 	struct conf_vm *vm; /* being read */
 	int vm_has_handover;
 	int vm_has_monitor;
+	int vm_has_release;
 	struct vm_refs refs;
 };
 

@@ -167,9 +167,11 @@ core_device_breach(
 static const struct vm *
 device_awaited_vm(const struct core *core, const struct device *dev)
 {
-	const struct vm *vm;
+	const struct vm *vm = core_vm_awaited(core);
 	unsigned int i;
 
+	if (vm != NULL)
+		return vm;
 	for (i = 0; dev->rule->nvms > 1 && i < dev->rule->nvms; i++) {
 		vm = core_vm_find(core, dev->rule->vms[i]);
 		if (!vm->known)
@@ -217,7 +219,7 @@ device_check_vm(const struct core *core, const struct device *dev,
 		    reason, DEV_HELD, "no machine of its list is up");
 	vm = core_vm_find(core, dev->rule->vms[0]);
 	return hold_because(reason, DEV_HELD, "machine \"%s\" is %s",
-	    vm->conf.name, vm->state == VM_CONNECTING ? "connecting" : "down");
+	    vm->conf.name, core_vm_is_coming(vm) ? "connecting" : "down");
 }
 
 enum device_state
@@ -265,7 +267,7 @@ device_overridden(const struct core *core, struct device *dev, char *reason,
 		*state = hold_because(reason, DEV_HELD,
 		    "machine \"%s\", to which it was attached by hand, is %s",
 		    vm->conf.name,
-		    vm->state == VM_CONNECTING ? "connecting" : "down");
+		    core_vm_is_coming(vm) ? "connecting" : "down");
 	return 1;
 }
 
@@ -345,7 +347,7 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 	a->vmname = vm->conf.name;
 	a->request = att->request;
 	a->companion = dev->companion;
-	a->handover = (enum handover)vm->conf.handover;
+	a->handover = vm->handover;
 	strlcpy(a->id, att->id, sizeof(a->id));
 }
 
@@ -359,7 +361,7 @@ device_follow_attachment(
 	if (want != NULL)
 		reason = device_why(dev, why);
 	if (att->state == ATT_ATTACHED && att->vm != want &&
-	    !retry_blocks(&att->retry))
+	    !att->vm->migrating && !retry_blocks(&att->retry))
 		core_att_detach(core, att, reason);
 	switch (att->state) {
 	case ATT_LOST:
@@ -390,6 +392,23 @@ device_may_try(struct core *core, struct device *dev, const struct vm *want)
 	return !retry_blocks(&dev->retry);
 }
 
+/* Why the machine cannot be asked now, with the state that it means. */
+static enum device_state
+device_wait(const struct core *core, const struct device *dev,
+    const struct vm *want, char *reason)
+{
+	const struct foreign *f = core_foreign_has(core, &dev->dev);
+
+	if (want->migrating)
+		return hold_because(reason, DEV_HELD,
+		    "machine \"%s\" is migrating", want->conf.name);
+	if (f != NULL)
+		return hold_because(reason, DEV_HELD,
+		    "machine \"%s\" was given it by somebody else, as %.*s",
+		    f->vm->conf.name, MSG_ID_MAX, f->msg.id);
+	return DEV_UNASSIGNED;
+}
+
 void
 core_device_reconcile(struct core *core, struct device *dev)
 {
@@ -400,7 +419,8 @@ core_device_reconcile(struct core *core, struct device *dev)
 	want = device_want(core, dev, reason, &state);
 	if (dev->att != NULL)
 		device_follow_attachment(core, dev, want, reason);
-	else if (want == NULL)
+	else if (want == NULL ||
+		 (state = device_wait(core, dev, want, reason)) == DEV_HELD)
 		device_hold(core, dev, state, reason);
 	else if (!device_may_try(core, dev, want))
 		device_hold(core, dev, DEV_FAILED, dev->failure);
@@ -412,6 +432,13 @@ core_device_reconcile(struct core *core, struct device *dev)
 		device_attach(core, dev, want);
 		device_follow_attachment(core, dev, want, reason);
 	}
+}
+
+void
+core_device_release(struct core *core, const struct device *dev)
+{
+	core_action_add(core, ACT_RELEASE, &dev->dev.port, dev->dev.devnum,
+	    "its machine died");
 }
 
 void

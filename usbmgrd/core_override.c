@@ -53,7 +53,7 @@ check_attach(const struct core *core, const struct device *dev,
 		return refuse(why, size, "%s", reason);
 	if (vm->state != VM_READY)
 		return refuse(why, size, "machine \"%s\" is %s", o->vm,
-		    vm->state == VM_CONNECTING ? "connecting" : "down");
+		    core_vm_is_coming(vm) ? "connecting" : "down");
 	return 0;
 }
 

@@ -222,6 +222,7 @@ log_vm_socket(struct core *core, const struct core_event *ev)
 
 	json_vm(core, j, m->vm);
 	json_num(j, "error", m->error);
+	json_bool(j, "ended", m->ended != 0);
 	if (m->error != 0)
 		json_str(j, "reason", strerror(m->error));
 	audit_end();
@@ -242,6 +243,37 @@ log_vm_device(struct core *core, const struct core_event *ev)
 	audit_end();
 }
 
+/* Its port may be on any bus, or none. */
+static void
+log_vm_foreign(struct core *core, const struct core_event *ev)
+{
+	const struct msg_vm_foreign *m = ev->u.foreign;
+	struct json *j = begin("vm-foreign", ev->now);
+	struct usbport port = m->port;
+	char buf[USBPORT_STRLEN] = ":";
+
+	json_vm(core, j, m->vm);
+	json_str(j, "id", m->id);
+	json_num(j, "on_bus", m->busnum);
+	json_num(j, "port_bus", m->port.busnum);
+	json_num(j, "devnum", m->devnum);
+	json_hex16(j, "vendor", m->vendor);
+	json_hex16(j, "product", m->product);
+	if (port.depth > 0) {
+		port.busnum = 1;
+		usbport_string(&port, buf);
+	}
+	json_str(j, "on_port", strchr(buf, ':') + 1);
+	audit_end();
+}
+
+static void
+log_vm_port(struct core *core, const struct core_event *ev)
+{
+	json_vm(core, begin("vm-port", ev->now), ev->u.vm_number->vm);
+	audit_end();
+}
+
 static void
 log_vm_state(struct core *core, const struct core_event *ev)
 {
@@ -251,6 +283,9 @@ log_vm_state(struct core *core, const struct core_event *ev)
 
 	json_vm(core, j, m->vm);
 	json_str(j, "state", vm_state_string(m->state));
+	json_num(j, "handover", m->handover);
+	json_bool(j, "migrating", m->migrating != 0);
+	json_bool(j, "told", m->told != 0);
 	json_str(j, "reason", m->text);
 	audit_end();
 	if (!control_is_watched())
@@ -365,6 +400,8 @@ enginelog_event(struct core *core, const struct core_event *ev)
 		[EV_VM_HAS] = log_vm_device,
 		[EV_VM_DROPPED] = log_vm_device,
 		[EV_VM_STATE] = log_vm_state,
+		[EV_VM_FOREIGN] = log_vm_foreign,
+		[EV_VM_PORT] = log_vm_port,
 		[EV_RESULT] = log_result,
 		[EV_TICK] = log_tick,
 		[EV_OVERRIDE] = log_override,
@@ -414,6 +451,7 @@ enginelog_action(struct core *core, const struct core_action *a)
 		[ACT_DETACH] = { "detach", COUNT_DETACHES, CTL_EV_DETACHING },
 		[ACT_ATTACH] = { "attach", COUNT_ATTACHES, CTL_EV_ATTACHING },
 		[ACT_HOLD] = { "hold", COUNT_HOLDS, CTL_EV_HELD },
+		[ACT_RELEASE] = { "release", COUNT_RELEASES, CTL_EV_RELEASED },
 	};
 	struct ctl_event watch;
 

@@ -33,8 +33,9 @@ typedef struct {
 %token LOG "log" MANUFACTURER "manufacturer" MONITOR "monitor" NAME "name"
 %token PASS "pass" PLEDGE "pledge" PORT "port" PROCESS "process"
 %token PRODUCT "product" QMP "qmp" QUICK "quick" READONLY "readonly"
-%token REQUIRED "required" SERIAL "serial"
-%token SOCKET "socket" SPEED "speed" TO "to" UDEV "udev" USER "user" VM "vm"
+%token RELEASE "release" REQUIRED "required" SERIAL "serial"
+%token SOCKET "socket" SPEED "speed" TIMEOUT "timeout" TO "to"
+%token UDEV "udev" USER "user" VM "vm"
 %token <string> STRING "a string"
 %token NEWLINE 10 "the end of the line"
 %token EQUALS 61 "="
@@ -61,6 +62,10 @@ statement: STRING EQUALS STRING { lex_define($1, $3); free($1); free($3); }
 	| EVENTS UDEV { build_events(EVENTS_UDEV); }
 	| EVENTS KERNEL { build_events(EVENTS_KERNEL); }
 	| process process_options
+	| TIMEOUT { build_no_vm(); } timeout
+	;
+
+timeout	: STRING STRING { build_timeout($1, $2); }
 	;
 
 control	: CONTROL SOCKET STRING { build_control($3); }
@@ -97,8 +102,11 @@ vm_option: QMP STRING { build_vm_qmp($2); }
 	| BUS STRING { build_vm_bus($2); }
 	| PORT STRING { build_vm_ports($2); }
 	| PLEDGE STRING { build_vm_pledge($2); }
+	| HANDOVER AUTO { build_vm_handover(strdup("auto")); }
 	| HANDOVER STRING { build_vm_handover($2); }
 	| MONITOR STRING { build_vm_monitor($2); }
+	| RELEASE STRING { build_vm_release($2); }
+	| TIMEOUT timeout
 	;
 
 rule	: BLOCK { build_rule(RULE_BLOCK); } quick matches
@@ -200,10 +208,12 @@ static const struct lex_keyword keywords[] = {
 	{ "qmp", QMP },
 	{ "quick", QUICK },
 	{ "readonly", READONLY },
+	{ "release", RELEASE },
 	{ "required", REQUIRED },
 	{ "serial", SERIAL },
 	{ "socket", SOCKET },
 	{ "speed", SPEED },
+	{ "timeout", TIMEOUT },
 	{ "to", TO },
 	{ "udev", UDEV },
 	{ "user", USER },
@@ -260,8 +270,8 @@ yyreport_syntax_error(const yypcontext_t *context)
 	if (n == 1 && expected[0] == YYSYMBOL_EQUALS) {
 		lex_error(lex_here(),
 		    "unknown statement \"%s\", expected block, control, "
-		    "events, include, log, pass, process, vm or a macro, as "
-		    "in %s = \"...\"",
+		    "events, include, log, pass, process, timeout, vm or a "
+		    "macro, as in %s = \"...\"",
 		    first_word, first_word);
 		return 0;
 	}
