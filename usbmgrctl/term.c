@@ -53,6 +53,7 @@ term_state(const char *state)
 		{ "attaching", TERM_WAITS },
 		{ "detaching", TERM_WAITS },
 		{ "connecting", TERM_WAITS },
+		{ "greeting", TERM_WAITS },
 	};
 	size_t i;
 

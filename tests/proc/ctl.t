@@ -146,7 +146,8 @@ def as_json():
     equal({(p["filter"], p["no_new_privs"], p["restarts"])
            for p in processes}, {(True, True, 0)})
     equal([p["promises"] for p in processes],
-          ["stdio sendfd beneath unix watch children", "stdio recvfd control",
+          ["stdio sendfd beneath unix usbfs watch children",
+           "stdio recvfd control",
            "stdio rpath uevent", "stdio recvfd qmp"])
     equal(json.loads(service.ctl("-j", "log", "brief").stdout),
           {"messages": [], "done": True, "text": "logs are brief"})
@@ -246,11 +247,10 @@ def terminal():
     qmp = socket.socket(socket.AF_UNIX)
     qmp.bind(service.path("a"))
     qmp.listen()
-    wait_for("connecting",
-             lambda: service.machines()["a"][0] == "connecting")
+    wait_for("greeting", lambda: service.machines()["a"][0] == "greeting")
     text = in_terminal(80, CTL, "-s", service.socket, "show", "vms",
                        TERM="xterm", NO_COLOR="")
-    equal("\033[33mconnecting\033[0m" in text, True)
+    equal("\033[33mgreeting  \033[0m" in text, True)
     service.stop()
 
 

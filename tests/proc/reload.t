@@ -96,7 +96,8 @@ def errors():
             'hubs several with dots, as in 1.2'
             % (where, lines + 1),
             '%s%d: unknown statement "blok", expected block, control, events, '
-            'include, log, pass, process, vm or a macro, as in blok = "..."'
+            'include, log, pass, process, timeout, vm or a macro, as in '
+            'blok = "..."'
             % (where, lines + 2),
             '%s%d: unknown vm "b": no line says vm "b" qmp "..."'
             % (where, lines + 3))
