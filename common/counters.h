@@ -16,46 +16,43 @@
  *
  * X(family, name, type, label or NULL, help)
  */
-#define COUNTER_TABLE(X)                                                 \
-	X(COUNT_PLUGGED, "devices_plugged", COUNTER, NULL,               \
-	    "Devices that were plugged in, or there at the start")       \
-	X(COUNT_UNPLUGGED, "devices_unplugged", COUNTER, NULL,           \
-	    "Devices that were unplugged")                               \
-	X(COUNT_ATTACHES, "attaches", COUNTER, NULL,                     \
-	    "Devices that a machine was asked to take")                  \
-	X(COUNT_ATTACHED, "attached", COUNTER, NULL,                     \
-	    "Devices that a machine took")                               \
-	X(COUNT_ATTACH_TIME, "attach", MILLISECONDS, NULL,               \
-	    "Time from asking to taking, all of them together")          \
-	X(COUNT_FAILURES, "attach_failures", COUNTER, "class",           \
-	    "Devices that a machine did not take")                       \
-	X(COUNT_DETACHES, "detaches", COUNTER, NULL,                     \
-	    "Devices that a machine was asked to give back")             \
-	X(COUNT_DETACHED, "detached", COUNTER, NULL,                     \
-	    "Devices that a machine gave back")                          \
-	X(COUNT_HOLDS, "holds", COUNTER, NULL,                           \
-	    "Decisions that no machine gets a device")                   \
-	X(COUNT_RELEASES, "releases", COUNTER, NULL,                     \
-	    "Devices of machines that died, back to the host's drivers") \
-	X(COUNT_OVERRIDES, "overrides", COUNTER, NULL,                   \
-	    "Devices attached, detached or released by hand")            \
-	X(COUNT_POLICIES, "policies", COUNTER, NULL,                     \
-	    "Policies that were loaded")                                 \
-	X(COUNT_REQUESTS, "control_requests", COUNTER, NULL,             \
-	    "Requests of control clients")                               \
-	X(COUNT_REFUSED, "control_refused", COUNTER, NULL,               \
-	    "Control clients and requests that were refused")            \
-	X(COUNT_LOST, "audit_lines_lost", COUNTER, NULL,                 \
-	    "Lines that the engine could not write to its log")          \
-	X(GAUGE_CLIENTS, "control_clients", GAUGE, NULL,                 \
-	    "Control clients that are connected")                        \
-	X(GAUGE_RULES, "rules", GAUGE, NULL, "Rules of the policy")      \
-	X(GAUGE_DEVICES, "devices", GAUGE, "state", "Plugged devices")   \
-	X(GAUGE_VMS, "vms", GAUGE, "state", "Machines of the policy")    \
-	X(GAUGE_VM_DEVICES, "vm_devices", GAUGE, "vm",                   \
-	    "Devices that a machine has")                                \
-	X(GAUGE_STARTED, "start_time", SECONDS, NULL,                    \
-	    "When the engine was started, since the epoch")
+#define COUNTER_TABLE(X)                                                       \
+	X(COUNT_PLUGGED, "devices_plugged", COUNTER, NULL,                     \
+	    "Devices plugged in, or there at the start")                       \
+	X(COUNT_UNPLUGGED, "devices_unplugged", COUNTER, NULL,                 \
+	    "Devices unplugged")                                               \
+	X(COUNT_ATTACHES, "attaches", COUNTER, NULL,                           \
+	    "Machines were asked to take a device")                            \
+	X(COUNT_ATTACHED, "attached", COUNTER, NULL, "Machines took a device") \
+	X(COUNT_ATTACH_TIME, "attach", MILLISECONDS, NULL,                     \
+	    "Time that this took, all together")                               \
+	X(COUNT_FAILURES, "attach_failures", COUNTER, "class",                 \
+	    "Machines did not take a device")                                  \
+	X(COUNT_DETACHES, "detaches", COUNTER, NULL,                           \
+	    "Machines were asked to give one back")                            \
+	X(COUNT_DETACHED, "detached", COUNTER, NULL, "Machines gave one back") \
+	X(COUNT_HOLDS, "holds", COUNTER, NULL,                                 \
+	    "Decisions that no machine gets a device")                         \
+	X(COUNT_RELEASES, "releases", COUNTER, NULL,                           \
+	    "Devices of dead machines, back to drivers")                       \
+	X(COUNT_OVERRIDES, "overrides", COUNTER, NULL,                         \
+	    "Devices moved or released by hand")                               \
+	X(COUNT_POLICIES, "policies", COUNTER, NULL, "Policies loaded")        \
+	X(COUNT_REQUESTS, "control_requests", COUNTER, NULL,                   \
+	    "Requests of control clients")                                     \
+	X(COUNT_REFUSED, "control_refused", COUNTER, NULL,                     \
+	    "Control clients or requests refused")                             \
+	X(COUNT_LOST, "audit_lines_lost", COUNTER, NULL,                       \
+	    "Lines lost from the log of the engine")                           \
+	X(GAUGE_CLIENTS, "control_clients", GAUGE, NULL,                       \
+	    "Control clients connected")                                       \
+	X(GAUGE_RULES, "rules", GAUGE, NULL, "Rules of the policy")            \
+	X(GAUGE_DEVICES, "devices", GAUGE, "state", "Plugged devices")         \
+	X(GAUGE_VMS, "vms", GAUGE, "state", "Machines of the policy")          \
+	X(GAUGE_VM_DEVICES, "vm_devices", GAUGE, "vm",                         \
+	    "Devices that a machine has")                                      \
+	X(GAUGE_STARTED, "start_time", SECONDS, NULL,                          \
+	    "Start of the engine, since the epoch")
 
 #define COUNTER_ENUM(family, name, type, label, help) family,
 enum counter_family {

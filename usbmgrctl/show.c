@@ -420,8 +420,10 @@ item_counter(enum msg_type type, const void *item)
 	    info->label == NULL ? "" : " ",
 	    info->label == NULL ? ""
 				: term_visible(c->label, label, sizeof(label)));
-	printf("%10s  %-30s ", value, name);
-	term_wrap(c->family == last_family ? "" : info->help, 43, 43);
+	printf("%10s  %-26s", value, name);
+	term_wrap(
+	    c->family == last_family || strlen(name) > 25 ? "" : info->help, 38,
+	    38);
 	last_family = c->family;
 }
 
