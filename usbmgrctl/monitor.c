@@ -13,7 +13,7 @@
 #include "term.h"
 
 /* How often to look for an usbmgrd that has gone. */
-#define AGAIN_SECONDS 1
+#define AGAIN_MICROSECONDS 200000
 
 static int as_json;
 
@@ -178,7 +178,9 @@ monitor_command(const struct arguments *a)
 		note("connected", "events from now on");
 		client_watch(fd, MSG_CTL_MONITOR, &none, item_event);
 		note("ended", "usbmgrd has ended, or dropped us; waiting");
-		while ((fd = client_try(a)) == -1)
-			sleep(AGAIN_SECONDS);
+		/* The one that is about to end would still take us. */
+		do
+			usleep(AGAIN_MICROSECONDS);
+		while ((fd = client_try(a)) == -1);
 	}
 }
