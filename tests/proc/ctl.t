@@ -5,6 +5,7 @@
 80 columns, completion; and who may do what on the control socket."""
 
 import fcntl
+import hashlib
 import json
 import os
 import pty
@@ -348,6 +349,103 @@ def generate():
               "configuration OK\n")
         equal([line for line in result.stdout.splitlines()
                if line and not line.startswith("#")], ["block all"])
+
+
+POLICY = """vm "a" qmp "/a"
+vm "b" qmp "/b"
+pass port 3:9 to { "a" "b" }
+"""
+LOG = [
+    {"event": "start"},
+    {"event": "log", "message": "of no interest"},
+    {"event": "policy", "at": 10, "sha256": "HASH"},
+    {"event": "vm-socket", "at": 20, "vm": "a", "error": 2, "ended": True},
+    {"event": "vm-socket", "at": 20, "vm": "b", "error": 2, "ended": True},
+    {"event": "scan-done", "at": 21},
+    {"event": "vm-state", "at": 30, "vm": "b", "state": "ready",
+     "handover": 1, "migrating": False, "told": True, "reason": "QEMU"},
+    {"event": "device-add", "at": 40, "uevent": 7, "bus": 3, "port": "9",
+     "devnum": 5, "vendor": "045e", "product": "0823", "serial": "",
+     "name": "Mouse", "manufacturer": "", "controller": "", "speed": "12",
+     "class": "00:00:00", "interfaces": ["03:01:02"], "peer": "",
+     "net": False, "busy": False, "busy_why": "", "odd_descriptors": False,
+     "digest": "00" * 32},
+    {"event": "attach", "device": "3:9", "devnum": 5, "request": 1, "vm": "b",
+     "vendor": "045e", "product": "0823", "uevent": 7, "rule": "p.conf:3",
+     "reason": "p.conf:3"},
+    {"event": "result", "at": 50, "request": 1, "vm": "b",
+     "result": "guest port taken", "guest_port": 0, "text": "port 1"},
+    {"event": "hold", "device": "3:9", "devnum": 5, "rule": "p.conf:3",
+     "reason": "guest port taken: port 1"},
+    {"event": "tick", "at": 550},
+    {"event": "attach", "device": "3:9", "devnum": 5, "request": 2, "vm": "b",
+     "vendor": "045e", "product": "0823", "uevent": 7, "rule": "p.conf:3",
+     "reason": "p.conf:3"},
+    {"event": "override", "at": 560, "device": "3:9", "devnum": 5,
+     "command": "detach", "force": False, "uid": 4, "pid": 1},
+    {"event": "result", "at": 570, "request": 2, "vm": "b", "result": "ok",
+     "guest_port": 2, "text": ""},
+    {"event": "detach", "device": "3:9", "devnum": 5, "request": 2, "vm": "b",
+     "reason": "detached by hand (uid 4)"},
+    {"event": "end"},
+]
+
+
+@test("a log replays; a decision that is another one, or missing, is named")
+def replay():
+    service = Service()
+    policy = service.path("p.conf")
+    with open(policy, "w") as out:
+        out.write(POLICY)
+    printed = subprocess.run(
+        [BUILD + "/usbmgrd", "-nv", "-f", policy], check=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    log = service.path("log.json")
+
+    def replayed(lines):
+        with open(log, "w") as out:
+            for number, line in enumerate(lines, 1):
+                line = {"time": "x", "mono": 1, "process": "engine",
+                        "seq": number, **line, "prev": "x"}
+                out.write(json.dumps(line).replace(
+                    "HASH", hashlib.sha256(printed).hexdigest()) + "\n")
+        return ctl("replay", "-f", policy, log)
+
+    result = replayed(LOG)
+    equal((result.stderr, result.returncode), ("", 0))
+    equal([(action["action"], action["reason"]) for action in
+           map(json.loads, result.stdout.splitlines())],
+          [("attach", "p.conf:3"), ("hold", "guest port taken: port 1"),
+           ("attach", "p.conf:3"), ("detach", "detached by hand (uid 4)")])
+    equal(ctl("explain", "-f", policy, log, "3:9").stdout.splitlines()[-3],
+          "It is detaching, machine \"b\", guest port 2: detached by hand "
+          "(uid 4)")
+    decisions = [n for n, line in enumerate(LOG)
+                 if line["event"] in ("attach", "detach", "hold")]
+    for n in decisions:
+        for change in ({"reason": "another"}, {"devnum": 6},
+                       {"device": "3:8"}, {"event": "hold" if "vm" in LOG[n]
+                                           else "attach"}):
+            result = replayed(LOG[:n] + [{**LOG[n], **change}] + LOG[n + 1:])
+            equal(result.returncode, 1)
+            matches(result.stderr, r".*:%d: replay gives another decision: "
+                    r".*" % (n + 1))
+        result = replayed(LOG[:n] + LOG[n + 1:])
+        equal((n, result.returncode), (n, LOG[n + 1]["event"] != "end"))
+        result = replayed(LOG[:n] + [LOG[n]] + LOG[n:])
+        matches(result.stderr, r".*:%d: replay does not give this decision of "
+                "the log" % (n + 2))
+    for change, message in (
+            ({"vm": 5}, '"vm": expected a string'),
+            ({"at": 1}, '"at": time runs backwards'),
+            ({"more": 1}, 'unknown key "more"'),
+            ({"state": "odd"}, '"state": expected a name that usbmgrd '
+             "knows")):
+        result = replayed(LOG[:6] + [{**LOG[6], **change}] + LOG[7:])
+        matches(result.stderr, ".*:7: " + re.escape(message))
+    result = replayed(LOG[1:])
+    matches(result.stderr, ".*:2: the beginning of this run of usbmgrd is "
+            "missing: give the log before this one, too")
 
 
 def completed(*words, tool=CTL):
