@@ -238,24 +238,23 @@ number(yajl_val line, const char *name)
 	return YAJL_IS_INTEGER(v) ? YAJL_GET_INTEGER(v) : 0;
 }
 
-/* The QMP client logs it when it has told the engine. */
 static void
 say_result(yajl_val l, const char *process, char *buf, size_t size)
 {
-	const char *told =
-	    strcmp(process, "engine") == 0 ? "" : "told the engine: ";
+	const char *tells =
+	    strcmp(process, "engine") == 0 ? "" : "tells the engine: ";
 	const char *why = string(l, "text");
 
 	if (why[0] == '\0')
 		why = string(l, "reason");
 	if (strcmp(string(l, "result"), "ok") != 0)
-		snprintf(buf, size, "%s%s refused: %s: %s", told,
+		snprintf(buf, size, "%s%s refused: %s: %s", tells,
 		    string(l, "of"), string(l, "result"), why);
 	else if (number(l, "guest_port") != 0)
-		snprintf(buf, size, "%sdone, in guest port %lld", told,
+		snprintf(buf, size, "%sdone, in guest port %lld", tells,
 		    number(l, "guest_port"));
 	else
-		snprintf(buf, size, "%sdone", told);
+		snprintf(buf, size, "%sdone", tells);
 }
 
 static void

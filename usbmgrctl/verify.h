@@ -49,8 +49,8 @@ ssize_t verify_find(
     const struct verify_log *, char *text, size_t size, size_t *cuts);
 
 /*
- * verify_member: the number, or the string, of a member of a line as audit.c
- * writes it, which stands there once; -1 if it is not there.
+ * verify_number, verify_string: a member of a line as audit.c writes it, the
+ * first one of that name.  0, or -1 if there is none such.
  */
 int verify_number(
     const char *line, size_t len, const char *name, uint64_t *value);

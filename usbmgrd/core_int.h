@@ -201,20 +201,19 @@ void core_event_device_gone(struct core *, const struct msg_device_gone *);
 void core_event_scan_done(struct core *);
 
 /*
- * Where they return DEV_HELD these put the reason into MSG_TEXT_MAX bytes.
- * core_device_protect: DEV_HELD with the reason if no rule passes it, or only
- * one that says "even if busy".
+ * core_device_protect: DEV_HELD with the reason, in MSG_TEXT_MAX bytes, if no
+ * rule passes it, or only one that says "even if busy"; else DEV_UNASSIGNED.
  */
 enum device_state core_device_protect(
     const struct device *, int even_if_busy, char *reason);
 
-/* core_device_breach: DEV_HELD with the reason if it breaks that pledge. */
+/* core_device_breach: the same if it breaks that pledge. */
 enum device_state core_device_breach(
     const struct device *, uint64_t pledge, const char *whose, char *reason);
 
 /* core_override.c: what people say */
 
-/* core_override_check: DEV_HELD with the reason if it must not be there. */
+/* core_override_check: the same if it must not be in that machine. */
 enum device_state core_override_check(
     const struct device *, const struct vm *, int force, char *reason);
 

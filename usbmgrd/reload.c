@@ -165,6 +165,14 @@ find_number(const struct conf *conf, uint32_t number)
 	return NULL;
 }
 
+const char *
+reload_vm_name(uint32_t number)
+{
+	const struct conf_vm *vm = find_number(reload.conf, number);
+
+	return vm == NULL ? "" : vm->msg.name;
+}
+
 static void
 send_machines(const struct conf *old, const struct conf *conf)
 {

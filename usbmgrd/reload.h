@@ -35,6 +35,9 @@ void reload_vm_left(uint32_t vm);
 /* reload_vm_has_left: 1 if there was such a machine, but is no more. */
 int reload_vm_has_left(uint32_t vm);
 
+/* reload_vm_name: of a machine of the policy in force, else "". */
+const char *reload_vm_name(uint32_t vm);
+
 /* reload_audit: log the policy that is in force. */
 void reload_audit(const struct conf *);
 

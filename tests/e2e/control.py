@@ -210,8 +210,11 @@ def told(s):
     watcher = subprocess.Popen(
         [inside.BINARIES + "/usbmgrctl", "monitor", "-j"],
         stdin=subprocess.DEVNULL, stdout=open("/run/watched", "w"))
-    wait("it watches", lambda: "connected" in (inside.read("/run/watched")
-                                               or ""))
+    reader = subprocess.Popen(
+        [inside.BINARIES + "/usbmgrctl", "monitor"],
+        stdin=subprocess.DEVNULL, stdout=open("/run/read", "w"))
+    for path in "/run/watched", "/run/read":
+        wait("it watches", lambda: "connected" in (inside.read(path) or ""))
     try:
         s.plug("3:1", HUB)
         s.plug("3:1.2", KEYBOARD)
@@ -228,8 +231,12 @@ def told(s):
         s.plug("3:9", MOUSE)
         s.attached("3:9", win10, "Classic IntelliMouse", count=2)
     finally:
-        watcher.terminate()
-        watcher.wait()
+        for process in watcher, reader:
+            process.terminate()
+            process.wait()
+    for line in inside.read("/run/read").splitlines():
+        print("#   " + line)
+        s.ok(len(line) <= 80, "a line of up to 80 columns for people")
     events = [json.loads(line)
               for line in inside.read("/run/watched").splitlines()]
     mouse = [event["event"] for event in events
