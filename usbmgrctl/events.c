@@ -486,6 +486,16 @@ read_ended(struct parse *p)
 	return get_bit(p, &p->ev->socket.ended);
 }
 
+/* All kinds that have it have it in one place, too. */
+static int
+read_conn(struct parse *p)
+{
+	if (get_unsigned(p, &p->ev->socket.conn) == -1)
+		return -1;
+	p->ev->state.conn = p->ev->result.conn = p->ev->socket.conn;
+	return 0;
+}
+
 static int
 read_migrating(struct parse *p)
 {
@@ -631,7 +641,7 @@ static const struct member audit_plain[] = { AUDIT_EVENT, { NULL, NULL, 0 } };
 static const struct member audit_vm_socket[] = { AUDIT_EVENT,
 	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
 	{ "error", read_errno, 1 }, { "ended", read_ended, 1 },
-	{ "reason", skip, 0 }, { NULL, NULL, 0 } };
+	{ "conn", read_conn, 1 }, { "reason", skip, 0 }, { NULL, NULL, 0 } };
 static const struct member audit_vm_device[] = { AUDIT_EVENT,
 	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
 	{ "request", read_request, 1 }, { "device", read_device, 1 },
@@ -641,7 +651,8 @@ static const struct member audit_vm_state[] = { AUDIT_EVENT,
 	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
 	{ "state", read_vm_state, 1 }, { "handover", read_handover, 1 },
 	{ "migrating", read_migrating, 1 }, { "told", read_told, 1 },
-	{ "reason", read_state_reason, 1 }, { NULL, NULL, 0 } };
+	{ "conn", read_conn, 1 }, { "reason", read_state_reason, 1 },
+	{ NULL, NULL, 0 } };
 static const struct member audit_vm_foreign[] = { AUDIT_EVENT,
 	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
 	{ "id", read_foreign_id, 1 }, { "on_bus", read_on_bus, 1 },
@@ -654,9 +665,9 @@ static const struct member audit_vm_port[] = { AUDIT_EVENT,
 static const struct member audit_result[] = { AUDIT_EVENT,
 	{ "request", read_request, 1 }, { "vm", read_vm, 0 },
 	{ "left", read_left, 0 }, { "device", skip, 0 }, { "devnum", skip, 0 },
-	{ "of", skip, 0 }, { "result", read_result, 1 },
-	{ "guest_port", read_guest_port, 1 }, { "text", read_text, 1 },
-	{ NULL, NULL, 0 } };
+	{ "of", skip, 0 }, { "conn", read_conn, 1 },
+	{ "result", read_result, 1 }, { "guest_port", read_guest_port, 1 },
+	{ "text", read_text, 1 }, { NULL, NULL, 0 } };
 static const struct member audit_override[] = { AUDIT_EVENT,
 	{ "device", read_device, 1 }, { "devnum", read_any_devnum, 1 },
 	{ "command", read_command, 1 }, { "vm", read_vm, 0 },

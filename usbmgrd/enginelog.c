@@ -223,6 +223,7 @@ log_vm_socket(struct core *core, const struct core_event *ev)
 	json_vm(core, j, m->vm);
 	json_num(j, "error", m->error);
 	json_bool(j, "ended", m->ended != 0);
+	json_num(j, "conn", m->conn);
 	if (m->error != 0)
 		json_str(j, "reason", strerror(m->error));
 	audit_end();
@@ -286,6 +287,7 @@ log_vm_state(struct core *core, const struct core_event *ev)
 	json_num(j, "handover", m->handover);
 	json_bool(j, "migrating", m->migrating != 0);
 	json_bool(j, "told", m->told != 0);
+	json_num(j, "conn", m->conn);
 	json_str(j, "reason", m->text);
 	audit_end();
 	if (!control_is_watched())
@@ -326,6 +328,7 @@ log_result(struct core *core, const struct core_event *ev)
 		json_num(j, "devnum", req.devnum);
 		json_str(j, "of", req.detaching ? "detach" : "attach");
 	}
+	json_num(j, "conn", m->conn);
 	json_str(j, "result", result_string(m->result));
 	json_num(j, "guest_port", m->guest_port);
 	json_str(j, "text", m->text);
