@@ -241,20 +241,22 @@ number(yajl_val line, const char *name)
 static void
 say_result(yajl_val l, const char *process, char *buf, size_t size)
 {
-	const char *tells =
-	    strcmp(process, "engine") == 0 ? "" : "tells the engine: ";
-	const char *why = string(l, "text");
+	const char *result = string(l, "result"), *why = string(l, "text");
+	int engine = strcmp(process, "engine") == 0;
 
 	if (why[0] == '\0')
 		why = string(l, "reason");
-	if (strcmp(string(l, "result"), "ok") != 0)
-		snprintf(buf, size, "%s%s refused: %s: %s", tells,
-		    string(l, "of"), string(l, "result"), why);
-	else if (number(l, "guest_port") != 0)
-		snprintf(buf, size, "%sdone, in guest port %lld", tells,
-		    number(l, "guest_port"));
+	if (!engine)
+		snprintf(buf, size, "tells the engine: %s%s%s", result,
+		    why[0] == '\0' ? "" : ": ", why);
+	else if (strcmp(result, "ok") != 0)
+		snprintf(buf, size, "%s refused: %s: %s", string(l, "of"),
+		    result, why);
+	else if (strcmp(string(l, "of"), "detach") == 0)
+		snprintf(buf, size, "done, it is out");
 	else
-		snprintf(buf, size, "%sdone", tells);
+		snprintf(buf, size, "done, it is in guest port %lld",
+		    number(l, "guest_port"));
 }
 
 static void

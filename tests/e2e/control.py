@@ -183,10 +183,10 @@ def story(s):
         r'engine +decides: to "win10", because of usbmgrd.conf:\d+',
         r"usbmgrd +opens /dev/bus/usb/003/%03d" % number,
         r'qmpclient +QEMU of "win10" answers add-fd after \d+ ms: ok',
-        "answers device_add after", r"engine +done, in guest port",
+        "answers device_add after", r"engine +done, it is in guest port",
         r"monitor +sees that it is unplugged",
         r'engine +decides: out of "win10", because of device\s+removed',
-        "answers device_del", r"engine +done")
+        "answers device_del", r"engine +done, it is out")
     for line in out.splitlines():
         print("#   " + line)
     s.service.stop()
