@@ -48,7 +48,11 @@ enum events_source {
 
 struct msg_start {
 	uint32_t verbose;
+	uint32_t last_request; /* of the engine before this one, or 0 */
 };
+
+/* No request has this number or a higher one. */
+#define REQUEST_MAX (UINT32_MAX / 2)
 
 struct msg_verbose {
 	uint32_t verbose;
@@ -465,7 +469,11 @@ struct ctl_vm {
 	    "a device")                                                        \
 	X(MSG_CTL_VM, P(ENGINE), P(CLIENT), struct ctl_vm, 0, "a machine")     \
 	X(MSG_CTL_END, P(ENGINE), P(CLIENT), struct msg_none, 0,               \
-	    "end of the list")
+	    "end of the list")                                                 \
+	/* the service manager's watchdog */                                   \
+	X(MSG_PING, P(PARENT), P_CHILD, struct msg_none, 0,                    \
+	    "is it alive?")                                                    \
+	X(MSG_PONG, P_CHILD, P(PARENT), struct msg_none, 0, "it is")
 
 #define MSG_ENUM(type, from, to, payload, fd, text) type,
 enum msg_type {
