@@ -10,6 +10,7 @@
  * channel is closed, unless that is the fault.
  */
 
+#include <sys/prctl.h>
 #include <err.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -71,7 +72,7 @@ static void
 hang(void)
 {
 	for (;;)
-		pause();
+		poll(NULL, 0, -1);
 }
 
 static void
@@ -406,7 +407,7 @@ main(void)
 	const struct fault *fault = chosen_fault();
 	struct imsg imsg;
 
-	alarm(60); /* nobody may be left to end it */
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* nothing is left */
 	if (fault->when == AT_ONCE)
 		fault->commit();
 	open_channel(&parent, PROC_PARENT_FD);

@@ -173,7 +173,7 @@ def environment():
 def spawner():
     service = Service().start()
     pid = service.family()["spawner"]
-    equal(open("/proc/%d/cmdline" % pid).read().rstrip("\0"),
+    equal(open("/proc/%d/cmdline" % pid).read().split("\0")[0],
           "usbmgrd: spawner")
     service.process.kill()
     wait_for("its end", lambda: not is_alive(pid))
