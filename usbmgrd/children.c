@@ -70,13 +70,14 @@ serving(void)
 	return control_socket != -1 && !stopping;
 }
 
-/* What comes of it is up to children_reap. */
+/* What comes of it is up to children_reap; the first reason counts. */
 static void
 end_child(enum proc_id proc, const char *why)
 {
 	struct child *child = &children[proc];
 
-	strlcpy(child->why, why, sizeof(child->why));
+	if (child->why[0] == '\0')
+		strlcpy(child->why, why, sizeof(child->why));
 	if (child->pid > 0)
 		kill(child->pid, SIGKILL);
 }
@@ -361,8 +362,11 @@ static void
 child_overdue(void *arg)
 {
 	enum proc_id proc = (enum proc_id)((struct child *)arg - children);
+	char why[64];
 
-	end_child(proc, "was not ready in time");
+	snprintf(why, sizeof(why), "was not ready in %d seconds",
+	    START_DEADLINE / 1000);
+	end_child(proc, why);
 }
 
 static int child_died(enum proc_id, pid_t, const char *);
