@@ -201,23 +201,18 @@ spawner_answer(void)
 	struct answer answer;
 	ssize_t n;
 
-	switch (poll(&pfd, 1, ANSWER_DEADLINE)) {
-	case -1:
-		return -1;
-	case 0:
-		errno = ETIMEDOUT;
-		return -1;
-	}
-	n = read(channel, &answer, sizeof(answer));
-	if (n == 0)
+	if (poll(&pfd, 1, ANSWER_DEADLINE) != 1)
+		n = -1;
+	else
+		n = read(channel, &answer, sizeof(answer));
+	if (n != (ssize_t)sizeof(answer)) {
+		/* A late answer would be taken for that of the next request. */
+		kill(pid, SIGKILL);
 		errno = EPIPE;
-	else if (n > 0 && n != (ssize_t)sizeof(answer))
-		errno = EBADMSG;
-	else if (n > 0) {
-		errno = answer.error;
-		return answer.pid > 0 ? answer.pid : -1;
+		return -1;
 	}
-	return -1;
+	errno = answer.error;
+	return answer.pid > 0 ? answer.pid : -1;
 }
 
 pid_t

@@ -27,8 +27,9 @@ void spawner_init(const struct conf *, int debug, int verbose);
 
 /*
  * spawner_start: start a child; fd, its end of the channel, is taken.  Waits
- * for the answer, which takes a fork(2), at most 5 seconds.  Returns the
- * process id, or -1 with errno set: EPIPE when the spawner has ended.
+ * for the answer, which takes a fork(2), at most 5 seconds, after which the
+ * spawner is killed.  Returns the process id, or -1 with errno set: EPIPE when
+ * the spawner has ended.
  */
 pid_t spawner_start(enum proc_id, int fd);
 
