@@ -127,8 +127,7 @@ fork_for(const struct spawn *how)
 }
 
 pid_t
-spawn_child(
-    enum proc_id proc, const char *dir, const struct spawn *how, int fd)
+spawn_child(enum proc_id proc, const char *dir, const struct spawn *how, int fd)
 {
 	const char *args[ARGS_MAX] = { proc_table[proc].file };
 	char path[PATH_MAX];

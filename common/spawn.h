@@ -35,7 +35,6 @@ struct spawn {
  * process id, or -1 with errno set.  That it could not be executed shows as
  * the end of the channel, after a line on stderr, exit status 127.
  */
-pid_t spawn_child(
-    enum proc_id, const char *dir, const struct spawn *, int fd);
+pid_t spawn_child(enum proc_id, const char *dir, const struct spawn *, int fd);
 
 #endif

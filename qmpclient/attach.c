@@ -248,8 +248,8 @@ attach_added(void *owner, const struct reply *reply, void *arg)
 		vm->ports.taken |= ports_bit(op->guest_port);
 		vm_recount_soon(vm);
 	}
-	op_result(op, vm, result, result == RESULT_OK ? op->guest_port : 0,
-	    op->text);
+	op_result(
+	    op, vm, result, result == RESULT_OK ? op->guest_port : 0, op->text);
 	if (vm->handover == HANDOVER_ADDRESS)
 		free(op);
 }

@@ -429,8 +429,8 @@ child_died(enum proc_id proc, pid_t pid, const char *how)
 			  "%s: giving up",
 		    name, RESTART_DEATHS, RESTART_WINDOW / 1000, how);
 	else
-		log_warnx("%s (pid %d) %s: it is started again", name, pid,
-		    how);
+		log_warnx(
+		    "%s (pid %d) %s: it is started again", name, pid, how);
 	log_set_stderr(debugging || after == -1);
 	notify("STATUS=%s %s", name, how);
 	if (after == -1)

@@ -57,10 +57,9 @@ notify_connect(const char *path)
 	if (path[0] == '@')
 		sun.sun_path[0] = '\0';
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd != -1 &&
-	    connect(fd, (struct sockaddr *)&sun,
-		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) ==
-		-1) {
+	if (fd != -1 && connect(fd, (struct sockaddr *)&sun,
+			    (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+					len)) == -1) {
 		close(fd);
 		return -1;
 	}

@@ -17,8 +17,8 @@ restart_after(struct restart *r, uint64_t now)
 	r->deaths[r->next] = now;
 	r->next = (r->next + 1) % RESTART_DEATHS;
 	for (i = 0; i < RESTART_DEATHS; i++)
-		recent += r->deaths[i] != 0 &&
-			  now - r->deaths[i] < RESTART_WINDOW;
+		recent +=
+		    r->deaths[i] != 0 && now - r->deaths[i] < RESTART_WINDOW;
 	if (recent == RESTART_DEATHS)
 		return -1;
 	return delays[recent <= NDELAYS ? recent - 1 : NDELAYS - 1];

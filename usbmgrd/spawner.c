@@ -93,8 +93,7 @@ spawner_receive(struct request *request)
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct iovec iov = { .iov_base = request,
-		.iov_len = sizeof(*request) };
+	struct iovec iov = { .iov_base = request, .iov_len = sizeof(*request) };
 	struct msghdr msg = { .msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control.buf,
@@ -119,8 +118,7 @@ spawner_receive(struct request *request)
 	return fd;
 }
 
-static void __attribute__((__noreturn__))
-spawner_run(void)
+static void __attribute__((__noreturn__)) spawner_run(void)
 {
 	struct request request;
 	struct answer answer;
@@ -137,8 +135,7 @@ spawner_run(void)
 	}
 }
 
-static void __attribute__((__noreturn__))
-spawner_main(int fd)
+static void __attribute__((__noreturn__)) spawner_main(int fd)
 {
 	log_init(PROC_SPAWNER, 1);
 	setproctitle("spawner");
@@ -177,8 +174,7 @@ spawner_send(enum proc_id proc, int fd)
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct iovec iov = { .iov_base = &request,
-		.iov_len = sizeof(request) };
+	struct iovec iov = { .iov_base = &request, .iov_len = sizeof(request) };
 	struct msghdr msg = { .msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control.buf,

@@ -306,8 +306,8 @@ filter_of_the_spawner_takes_nothing_from_a_child(void **state)
 					data.args[i] = pick();
 				if (run(&child, &data) == SECCOMP_RET_ALLOW &&
 				    run(&spawner, &data) != SECCOMP_RET_ALLOW)
-					fail_msg("%s: %d", proc_name(proc),
-					    data.nr);
+					fail_msg(
+					    "%s: %d", proc_name(proc), data.nr);
 			}
 	}
 }
@@ -388,14 +388,14 @@ nobody_has_these(void **state)
 		"setuid", "setgid", "setresuid", "setresgid", "setgroups",
 		"capset", "prctl", "seccomp", "mount", "umount2", "pivot_root",
 		"chroot", "unshare", "setns", "open_by_handle_at", "ioctl",
-		"bind", "listen", "setsockopt", "shutdown", "dup",
-		"dup2", "dup3", "memfd_create", "creat", "truncate",
-		"ftruncate", "rename", "renameat", "renameat2", "link",
-		"linkat", "symlink", "symlinkat", "mkdir", "mkdirat", "rmdir",
-		"mknod", "mknodat", "chmod", "fchmod", "fchmodat", "chown",
-		"fchown", "fchownat", "utimensat", "setxattr", "personality",
-		"pkey_mprotect", "shmat", "remap_file_pages", "userfaultfd",
-		"bpf", "perf_event_open", "io_uring_setup", "keyctl", "add_key",
+		"bind", "listen", "setsockopt", "shutdown", "dup", "dup2",
+		"dup3", "memfd_create", "creat", "truncate", "ftruncate",
+		"rename", "renameat", "renameat2", "link", "linkat", "symlink",
+		"symlinkat", "mkdir", "mkdirat", "rmdir", "mknod", "mknodat",
+		"chmod", "fchmod", "fchmodat", "chown", "fchown", "fchownat",
+		"utimensat", "setxattr", "personality", "pkey_mprotect",
+		"shmat", "remap_file_pages", "userfaultfd", "bpf",
+		"perf_event_open", "io_uring_setup", "keyctl", "add_key",
 		"init_module", "finit_module", "kexec_load", "reboot", "swapon",
 		"swapoff", "iopl", "ioperm", "pwrite64", "pwritev", "splice",
 		"sendfile", "fallocate", "copy_file_range", "tkill",
