@@ -13,7 +13,7 @@
  * other one knew of the machines, and not what that one had asked for.
  */
 
-/* again_engine: there is a new one at the other end of the channel. */
+/* again_engine: there is another one, or the first, at the other end. */
 void again_engine(void);
 
 /*

@@ -15,7 +15,6 @@
 #include "vm.h"
 
 static struct chan parent, engine;
-static int engines; /* that there were */
 
 void
 tell_parent(enum msg_type type, const void *payload)
@@ -57,8 +56,7 @@ qmpclient_peer(const struct msg_peer *m, int fd)
 	chan_close(&engine);
 	chan_open(&engine, fd, PROC_QMPCLIENT, PROC_ENGINE,
 	    qmpclient_dispatch_engine, chan_lost_fatal, NULL);
-	if (engines++ > 0)
-		again_engine();
+	again_engine();
 }
 
 static void

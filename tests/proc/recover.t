@@ -152,6 +152,20 @@ def killed_together():
     equal(service.stop(), 0)
 
 
+@test("a QMP client that has machines before it has an engine")
+def engine_later():
+    service = with_device()
+    for _ in range(4):
+        kill(service, "engine")
+    os.kill(service.pids["engine"], signal.SIGKILL)
+    wait_for("its end", lambda: "engine" not in service.children())
+    del service.pids["engine"]
+    kill(service, "qmpclient")
+    equal(sorted(service.children()), ["monitor", "qmpclient"])
+    is_as_before(service)
+    equal(commands(service, "a"), [])
+
+
 @test("a machine that ends or starts while the QMP client is dead")
 def machine_meanwhile():
     service = with_device()
