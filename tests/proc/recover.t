@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 from service import (BUILD, CHILDREN, Service, equal, is_alive,  # noqa: E402
-                     matches, run, start, test, wait_for)
+                     matches, run, start, started, test, wait_for)
 
 DEVICE = "usbmgrd-3-9-22-7"
 QEMU = """qemu-system-x86_64 -machine q35 -nodefaults -display none -S
@@ -175,13 +175,14 @@ def machine_meanwhile():
     is_as_before(service)
     os.kill(service.pids["qmpclient"], signal.SIGKILL)
     wait_for("its end", lambda: "qmpclient" not in service.children())
-    os.rename(service.path("a.qmp"), service.path("gone"))
+    started[0].kill()
     qemu(service, "c")
     equal(answers(service), True)
     wait_for("what is there", lambda: [
         state for state, _ in service.machines().values()] ==
         ["absent", "ready", "ready"])
-    os.rename(service.path("gone"), service.path("a.qmp"))
+    os.unlink(service.path("a.qmp"))
+    qemu(service, "a")
     wait_for("machine a", lambda: service.machines()["a"][0] == "ready")
 
 

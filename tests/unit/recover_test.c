@@ -55,7 +55,7 @@ device_stays_when_the_qmpclient_dies(void **state)
 	qmpclient_dies();
 	did("hold 3:9/5: machine \"a\" " LOST);
 	vm_connected("a");
-	vm_is("a", VM_CONNECTING);
+	vm_is("a", VM_GREETING);
 	did("");
 	vm_has("a", "3:9", 5, 1);
 	vm_up("a");

@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <linux/netlink.h>
 #include <linux/openat2.h>
+#include <linux/usbdevice_fs.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -311,6 +312,13 @@ do_children(void)
 }
 
 static void
+do_usbfs(void)
+{
+	EXPECT(SYS(ioctl, on.devnull, USBDEVFS_IOCTL, NULL) == -1);
+	EXPECT(errno == ENOTTY);
+}
+
+static void
 do_sendfd(void)
 {
 	EXPECT(SYS(fcntl, on.file, F_DUPFD_CLOEXEC, 0) > on.file);
@@ -420,6 +428,7 @@ static const struct {
 	{ "beneath", do_beneath },
 	{ "watch", do_watch },
 	{ "children", do_children },
+	{ "usbfs", do_usbfs },
 	{ "sendfd", do_sendfd },
 	{ "proc", do_proc },
 	{ "exec", do_exec },
