@@ -175,7 +175,8 @@ vm_forget(struct vm *vm)
 {
 	struct device *dev;
 
-	vm->ready = vm->untold = 0;
+	vm->ready = 0;
+	vm->untold = 0;
 	conn_close(&vm->conn);
 	inventory_stop(vm);
 	shared_lost(vm);
