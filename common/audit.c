@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 #include "audit.h"
@@ -137,7 +138,10 @@ lose(void)
 	/* It would be logged, too. */
 	close(log_file.fd);
 	log_file.fd = -1;
-	fatal("audit log cannot be written, and the policy says log required");
+	log_set_stderr(1);
+	log_warn("audit log cannot be written, and the policy says "
+		 "log required");
+	exit(AUDIT_EXIT);
 }
 
 void

@@ -31,7 +31,11 @@ void audit_open(int fd);
  */
 void audit_continue(const struct auditchain *);
 
-/* audit_require: end the process when a line cannot be written, or not. */
+/*
+ * audit_require: end the process with status AUDIT_EXIT when a line cannot be
+ * written, or not.
+ */
+#define AUDIT_EXIT 4
 void audit_require(int);
 
 /* audit_is_open: 1 if there is a log. */

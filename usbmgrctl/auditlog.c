@@ -220,6 +220,12 @@ event(const struct replay_event *ev, void (*print)(const struct core_action *))
 		cev.type = EV_DEVICE_GONE;
 		cev.u.gone = &gone;
 		break;
+	case REPLAY_SCAN:
+		cev.type = EV_SCAN;
+		break;
+	case REPLAY_QMPCLIENT_LOST:
+		cev.type = EV_QMPCLIENT_LOST;
+		break;
 	case REPLAY_SCAN_DONE:
 		cev.type = EV_SCAN_DONE;
 		break;
@@ -283,6 +289,10 @@ auditlog_replay(
 	if (ev->at < log_.now && log_.conf != NULL)
 		return "\"at\": time runs backwards";
 	log_.now = ev->at;
+	if (ev->type == REPLAY_REQUESTS) {
+		core_requests_from(log_.core, ev->has.request);
+		return NULL;
+	}
 	if (ev->type == REPLAY_POLICY)
 		return policy(ev, print);
 	return event(ev, print);

@@ -638,6 +638,8 @@ static const struct member audit_device_remove[] = { AUDIT_EVENT,
 	{ "uevent", skip, 1 }, { "bus", read_bus, 1 }, { "port", read_port, 1 },
 	{ "devnum", read_any_devnum, 1 }, { NULL, NULL, 0 } };
 static const struct member audit_plain[] = { AUDIT_EVENT, { NULL, NULL, 0 } };
+static const struct member audit_requests[] = { AUDIT_EVENT,
+	{ "last", read_request, 1 }, { NULL, NULL, 0 } };
 static const struct member audit_vm_socket[] = { AUDIT_EVENT,
 	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
 	{ "error", read_errno, 1 }, { "ended", read_ended, 1 },
@@ -706,6 +708,9 @@ static const struct event_kind audit_kinds[] = {
 	{ "vm-state", REPLAY_VM_STATE, audit_vm_state },
 	{ "vm-foreign", REPLAY_VM_FOREIGN, audit_vm_foreign },
 	{ "vm-port", REPLAY_VM_PORT, audit_vm_port },
+	{ "scan", REPLAY_SCAN, audit_plain },
+	{ "qmpclient-lost", REPLAY_QMPCLIENT_LOST, audit_plain },
+	{ "requests", REPLAY_REQUESTS, audit_requests },
 	{ "result", REPLAY_RESULT, audit_result },
 	{ "tick", REPLAY_TICK, audit_plain },
 	{ "override", REPLAY_OVERRIDE, audit_override },

@@ -480,6 +480,7 @@ core_event_device(struct core *core, const struct usbdev *d)
 			dev->override = OVERRIDE_NONE;
 		dev->dev = *d;
 	}
+	dev->scan = core->scan;
 	core_device_decide(core, dev);
 	core_device_reconcile(core, dev);
 }
@@ -499,6 +500,7 @@ core_event_scan_done(struct core *core)
 	struct attachment *att;
 
 	core->scan_done = 1;
+	core_forget_unseen(core);
 	LIST_FOREACH(att, &core->orphans, orphan_entry)
 		core_att_reconcile(core, att);
 }

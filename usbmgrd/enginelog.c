@@ -360,6 +360,29 @@ log_tick(struct core *core, const struct core_event *ev)
 }
 
 static void
+log_scan(struct core *core, const struct core_event *ev)
+{
+	(void)core;
+	begin("scan", ev->now);
+	audit_end();
+}
+
+static void
+log_qmpclient_lost(struct core *core, const struct core_event *ev)
+{
+	(void)core;
+	begin("qmpclient-lost", ev->now);
+	audit_end();
+}
+
+void
+enginelog_requests(uint32_t last, uint64_t now)
+{
+	json_num(begin("requests", now), "last", last);
+	audit_end();
+}
+
+static void
 log_override(struct core *core, const struct core_event *ev)
 {
 	static const char *const commands[] = { [OVERRIDE_NONE] = "policy",
@@ -408,6 +431,8 @@ enginelog_event(struct core *core, const struct core_event *ev)
 		[EV_RESULT] = log_result,
 		[EV_TICK] = log_tick,
 		[EV_OVERRIDE] = log_override,
+		[EV_SCAN] = log_scan,
+		[EV_QMPCLIENT_LOST] = log_qmpclient_lost,
 	};
 
 	if (started == 0)

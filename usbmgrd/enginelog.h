@@ -18,6 +18,9 @@
 /* enginelog_event: before the core has it. */
 void enginelog_event(struct core *, const struct core_event *);
 
+/* enginelog_requests: before core_requests_from. */
+void enginelog_requests(uint32_t last, uint64_t now);
+
 /* enginelog_action: before it is carried out. */
 void enginelog_action(struct core *, const struct core_action *);
 

@@ -23,7 +23,7 @@ static struct {
 	int again; /* and another one is to follow, */
 	int tell_again; /* for whose result it waits */
 	unsigned int errors;
-	uint32_t *leaving; /* left the policy, but may have devices */
+	struct msg_vm *leaving; /* left the policy, but may have devices */
 	size_t nleaving;
 } reload;
 
@@ -182,7 +182,7 @@ send_machines(const struct conf *old, const struct conf *conf)
 		before = find_number(old, vm->msg.vm);
 		if (before == NULL ||
 		    memcmp(&before->msg, &vm->msg, sizeof(vm->msg)) != 0)
-			children_vm(vm);
+			children_vm(&vm->msg);
 	}
 	TAILQ_FOREACH(vm, &old->vms, entry) {
 		if (find_number(conf, vm->msg.vm) != NULL)
@@ -191,7 +191,7 @@ send_machines(const struct conf *old, const struct conf *conf)
 		    reload.nleaving + 1, sizeof(*reload.leaving));
 		if (reload.leaving == NULL)
 			fatal("reallocarray");
-		reload.leaving[reload.nleaving++] = vm->msg.vm;
+		reload.leaving[reload.nleaving++] = vm->msg;
 	}
 }
 
@@ -212,7 +212,7 @@ reload_vm_has_left(uint32_t vm)
 	size_t i;
 
 	for (i = 0; i < reload.nleaving; i++)
-		if (reload.leaving[i] == vm)
+		if (reload.leaving[i].vm == vm)
 			return 0;
 	return vm > 0 && vm <= reload.last_vm &&
 	       find_number(reload.conf, vm) == NULL;
@@ -225,13 +225,29 @@ reload_vm_left(uint32_t vm)
 	size_t i;
 
 	for (i = 0; i < reload.nleaving; i++)
-		if (reload.leaving[i] == vm)
+		if (reload.leaving[i].vm == vm)
 			break;
 	if (i == reload.nleaving)
 		return;
 	reload.leaving[i] = reload.leaving[--reload.nleaving];
 	qmpsock_remove(vm);
 	children_tell_qmpclient(MSG_QMP_VM_GONE, &gone);
+}
+
+void
+reload_each_leaving(void (*cb)(const struct msg_vm *))
+{
+	size_t i;
+
+	for (i = 0; i < reload.nleaving; i++)
+		cb(&reload.leaving[i]);
+}
+
+void
+reload_forget_leaving(void)
+{
+	while (reload.nleaving > 0)
+		reload_vm_left(reload.leaving[0].vm);
 }
 
 /* The whole */

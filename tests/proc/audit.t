@@ -241,7 +241,7 @@ def required():
         equal(service.process.wait(10), 1)
         equal("audit log cannot be written, and the policy says log "
               "required: No space left on device" in service.stderr(), True)
-        equal("usbmgrd: engine (pid %d) ended with status 1"
+        equal("usbmgrd: engine (pid %d) ended with status 4"
               % service.pids["engine"] in service.stderr(), True)
     finally:
         subprocess.run(["umount", "-l", service.logs], check=True)
