@@ -7,6 +7,7 @@
 #define EVENTS_H
 
 #include <stddef.h>
+#include "evejson.h"
 #include "msg.h"
 
 /* The events that replay reads, one JSON object a line. */
@@ -17,7 +18,10 @@ enum replay_type {
 	REPLAY_VM_UP,
 	REPLAY_VM_DOWN,
 	REPLAY_ATTACH_FAILED,
-	REPLAY_TICK
+	REPLAY_TICK,
+	REPLAY_ADAPTERS,
+	REPLAY_DOMAIN,
+	REPLAY_DOMAIN_DELETE
 };
 
 struct replay_event {
@@ -27,6 +31,9 @@ struct replay_event {
 	char vm[MSG_VM_NAME_MAX]; /* VM_UP, VM_DOWN */
 	char error[MSG_TEXT_MAX]; /* ATTACH_FAILED */
 	uint64_t ms; /* TICK */
+	struct bundle_list *adapters; /* ADAPTERS; the caller's */
+	struct domain *domain; /* DOMAIN; the caller's */
+	char domain_name[MSG_VM_NAME_MAX]; /* DOMAIN_DELETE */
 };
 
 /*

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include "conf.h"
 #include "core.h"
 #include "errors.h"
@@ -18,7 +19,14 @@
 
 #define DEFAULT_CONF SYSCONFDIR "/usbmgrd.conf"
 
+/* Of machines that may be forgotten before their action is printed. */
+struct vm_name {
+	SLIST_ENTRY(vm_name) entry;
+	char name[MSG_VM_NAME_MAX];
+};
+
 static struct {
+	SLIST_HEAD(, vm_name) names;
 	const char *path;
 	unsigned long line;
 	int silent; /* actions are not printed */
@@ -34,6 +42,21 @@ static struct {
 } replay = { .now = 1 };
 
 static void replay_event(struct core_event *);
+
+static const char *
+keep_name(const char *name)
+{
+	struct vm_name *n;
+
+	SLIST_FOREACH(n, &replay.names, entry)
+		if (strcmp(n->name, name) == 0)
+			return n->name;
+	if ((n = calloc(1, sizeof(*n))) == NULL)
+		fatal("calloc");
+	strlcpy(n->name, name, sizeof(n->name));
+	SLIST_INSERT_HEAD(&replay.names, n, entry);
+	return n->name;
+}
 
 static void
 append(struct core_action **list, size_t *n, size_t *max,
@@ -78,6 +101,10 @@ replay_event(struct core_event *ev)
 		fatal("reallocarray");
 	memcpy(copy, actions, n * sizeof(*copy));
 	for (i = 0; i < n; i++) {
+		if (copy[i].type == ACT_VM_NEW || copy[i].type == ACT_VM_GONE)
+			continue;
+		if (copy[i].vmname != NULL)
+			copy[i].vmname = keep_name(copy[i].vmname);
 		append(&replay.actions, &replay.nactions, &replay.maxactions,
 		    &copy[i]);
 		if (copy[i].type == ACT_ATTACH)
@@ -219,6 +246,26 @@ tick(const struct replay_event *ev)
 	replay.now = until;
 }
 
+static void
+adapters(const struct replay_event *ev)
+{
+	struct core_event cev = { .type = EV_EVE_ADAPTERS,
+		.u.adapters = ev->adapters };
+
+	replay_event(&cev);
+}
+
+/* A domain is known by its name here, by that of its file in EVE. */
+static void
+domain(enum core_event_type type, const char *name, struct domain *status)
+{
+	struct core_domain d = { .status = status };
+	struct core_event cev = { .type = type, .u.domain = &d };
+
+	strlcpy(d.key, name, sizeof(d.key));
+	replay_event(&cev);
+}
+
 /* NULL, or what is wrong with an event that could be read. */
 static const char *
 replay_one(const struct replay_event *ev)
@@ -239,6 +286,15 @@ replay_one(const struct replay_event *ev)
 		return attach_failed(ev);
 	case REPLAY_TICK:
 		tick(ev);
+		return NULL;
+	case REPLAY_ADAPTERS:
+		adapters(ev);
+		return NULL;
+	case REPLAY_DOMAIN:
+		domain(EV_EVE_DOMAIN, ev->domain->name, ev->domain);
+		return NULL;
+	case REPLAY_DOMAIN_DELETE:
+		domain(EV_EVE_DOMAIN_GONE, ev->domain_name, NULL);
 		return NULL;
 	}
 	return NULL;
@@ -309,6 +365,7 @@ replay_policy(const struct conf *conf)
 
 	if ((replay.core = core_new()) == NULL)
 		fatal("core_new");
+	core_alone(replay.core);
 	policy.u.policy = conf_policy(conf, &wrong);
 	if (policy.u.policy == NULL)
 		fatalx("policy: %s", wrong);
@@ -325,7 +382,8 @@ replay_run(const char *file, const char *events)
 
 	replay.conf =
 	    conf_parse(file == NULL ? DEFAULT_CONF : file, CONF_ANYBODY);
-	if (replay.conf == NULL)
+	if (replay.conf == NULL || conf_open(replay.conf) == -1 ||
+	    conf_load(replay.conf) == -1)
 		return -1;
 	replay.path = events;
 	in = strcmp(events, "-") == 0 ? stdin : fopen(events, "re");
@@ -341,8 +399,14 @@ replay_run(const char *file, const char *events)
 static void
 replay_free(void)
 {
+	struct vm_name *n;
+
 	core_free(replay.core);
 	conf_free(replay.conf);
+	while ((n = SLIST_FIRST(&replay.names)) != NULL) {
+		SLIST_REMOVE_HEAD(&replay.names, entry);
+		free(n);
+	}
 	free(replay.actions);
 	free(replay.pending);
 }
@@ -392,10 +456,14 @@ int
 check_file(const char *file)
 {
 	struct conf *conf = conf_parse(file, CONF_ROOT_ONLY);
+	int rc;
 
 	if (conf == NULL)
 		return 1;
+	rc = conf_open(conf) == -1 || conf_load(conf) == -1;
 	conf_free(conf);
+	if (rc != 0)
+		return 1;
 	fprintf(stderr, "configuration OK\n");
 	return 0;
 }

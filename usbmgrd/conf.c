@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "classes.h"
-#include "conf.h"
+#include "confint.h"
 
 static const char *const events_names[] = { [EVENTS_AUTO] = "auto",
 	[EVENTS_UDEV] = "udev",
@@ -25,6 +25,7 @@ conf_free(struct conf *conf)
 
 	if (conf == NULL)
 		return;
+	conf_free_sources(conf);
 	while ((vm = TAILQ_FIRST(&conf->vms)) != NULL) {
 		TAILQ_REMOVE(&conf->vms, vm, entry);
 		free(vm);
@@ -146,7 +147,7 @@ print_vms(const struct conf *conf, const struct msg_rule *m, FILE *out)
 }
 
 static void
-print_rule(const struct conf *conf, const struct conf_rule *rule, FILE *out)
+print_what(const struct conf_rule *rule, FILE *out)
 {
 	const struct msg_rule *m = &rule->msg;
 
@@ -157,6 +158,17 @@ print_rule(const struct conf *conf, const struct conf_rule *rule, FILE *out)
 		fputs(" all", out);
 	print_place(m, out);
 	print_identity(rule, out);
+}
+
+static void
+print_rule(const struct conf *conf, const struct conf_rule *rule, FILE *out)
+{
+	const struct msg_rule *m = &rule->msg;
+
+	if (rule->source != NULL)
+		conf_print_source(conf, rule->source, out);
+	else
+		print_what(rule, out);
 	if (m->action == RULE_PASS)
 		print_vms(conf, m, out);
 	if (m->flags & RULE_EVEN_IF_BUSY)
@@ -165,12 +177,9 @@ print_rule(const struct conf *conf, const struct conf_rule *rule, FILE *out)
 	fputc('\n', out);
 }
 
-static void
-print_vm(const struct conf_vm *vm, FILE *out)
+void
+conf_print_vm_options(const struct msg_vm *m, FILE *out)
 {
-	const struct msg_vm *m = &vm->msg;
-
-	fprintf(out, "vm \"%s\" qmp \"%s\"", m->name, vm->qmp);
 	if (m->bus[0] != '\0')
 		fprintf(out, " bus \"%s\"", m->bus);
 	if (m->first_port != 0 && m->first_port == m->last_port)
@@ -180,8 +189,18 @@ print_vm(const struct conf_vm *vm, FILE *out)
 	print_pledge(m->pledge, out);
 	if (m->handover == HANDOVER_ADDRESS)
 		fputs(" handover address", out);
+}
+
+static void
+print_vm(const struct conf *conf, const struct conf_vm *vm, FILE *out)
+{
+	const struct msg_vm *m = &vm->msg;
+
+	fprintf(out, "vm \"%s\" qmp \"%s\"", m->name, vm->qmp);
+	conf_print_vm_options(m, out);
 	if (m->monitor == MONITOR_SHARED)
 		fputs(" monitor shared", out);
+	conf_print_adapters(conf, m->vm, out);
 	fputc('\n', out);
 }
 
@@ -213,7 +232,7 @@ conf_print(const struct conf *conf, FILE *out)
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		print_process(proc, &conf->processes[proc], out);
 	TAILQ_FOREACH(vm, &conf->vms, entry)
-		print_vm(vm, out);
+		print_vm(conf, vm, out);
 	TAILQ_FOREACH(rule, &conf->rules, entry)
 		print_rule(conf, rule, out);
 }
@@ -261,9 +280,14 @@ conf_policy(const struct conf *conf, const char **why)
 	TAILQ_FOREACH(vm, &conf->vms, entry)
 		if (*why == NULL)
 			*why = policy_add_vm(policy, &vm->msg);
-	TAILQ_FOREACH(rule, &conf->rules, entry)
+	if (*why == NULL)
+		*why = conf_add_adapters(conf, policy);
+	TAILQ_FOREACH(rule, &conf->rules, entry) {
+		if (*why == NULL && rule->source != NULL)
+			*why = conf_add_source(conf, rule->source, policy);
 		if (*why == NULL)
 			*why = add_rule(policy, rule);
+	}
 	if (*why == NULL)
 		return policy;
 	policy_free(policy);

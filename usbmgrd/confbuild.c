@@ -32,6 +32,8 @@ build_start(void)
 	build.conf = build_alloc(sizeof(*build.conf));
 	TAILQ_INIT(&build.conf->vms);
 	TAILQ_INIT(&build.conf->rules);
+	TAILQ_INIT(&build.conf->sources);
+	TAILQ_INIT(&build.conf->adapters);
 	TAILQ_INIT(&build.refs);
 	build_rule_init();
 }
@@ -50,8 +52,8 @@ set_string(char *to, size_t size, char *value, const char *what)
 	free(value);
 }
 
-static void
-set_path(char *to, size_t size, char *value, const char *what)
+void
+build_set_path(char *to, size_t size, char *value, const char *what)
 {
 	if (value[0] == '/') {
 		set_string(to, size, value, what);
@@ -65,14 +67,14 @@ set_path(char *to, size_t size, char *value, const char *what)
 void
 build_log_directory(char *value)
 {
-	set_path(build.conf->log_directory, sizeof(build.conf->log_directory),
+	build_set_path(build.conf->log_directory, sizeof(build.conf->log_directory),
 	    value, "log directory");
 }
 
 void
 build_control(char *value)
 {
-	set_path(build.conf->control, sizeof(build.conf->control), value,
+	build_set_path(build.conf->control, sizeof(build.conf->control), value,
 	    "control socket");
 }
 
@@ -212,7 +214,7 @@ build_vm_qmp(char *value)
 			lex_error(lex_here(),
 			    "qmp \"%s\" is the socket of vm \"%s\"", value,
 			    vm->msg.name);
-	set_path(build.vm->qmp, sizeof(build.vm->qmp), value, "qmp");
+	build_set_path(build.vm->qmp, sizeof(build.vm->qmp), value, "qmp");
 }
 
 void
@@ -385,6 +387,7 @@ build_finish(void)
 
 	build_rule_drop();
 	resolve();
+	build_sources_finish();
 	if (conf->log_directory[0] == '\0')
 		strlcpy(conf->log_directory, "/var/log/usbmgrd",
 		    sizeof(conf->log_directory));

@@ -38,7 +38,15 @@ void build_vm_ports(char *);
 void build_vm_pledge(char *);
 void build_vm_handover(char *);
 void build_vm_monitor(char *);
+void build_vm_adapter(char *);
 void build_vm_end(void);
+
+/* Each after build_rule(RULE_SOURCE). */
+void build_manifest(char *);
+void build_eve(void);
+void build_eve_adapters(char *);
+void build_eve_domains(char *);
+void build_eve_running(char *);
 
 /* What a rule compares; the order in which rules are printed. */
 enum match_kind {

@@ -19,6 +19,7 @@ core_new(void)
 	TAILQ_INIT(&core->vms);
 	LIST_INIT(&core->orphans);
 	retry_init(&core->retries);
+	core_source_init(core);
 	return core;
 }
 
@@ -129,7 +130,11 @@ core_event(struct core *core, const struct core_event *ev, size_t *n)
 	case EV_TICK:
 		event_tick(core);
 		break;
+	default:
+		core_source_event(core, ev);
+		break;
 	}
+	core_source_reconcile(core);
 	*n = core->nactions;
 	core_sort_actions(core->actions, *n);
 	return *n == 0 ? NULL : core->actions;
@@ -188,6 +193,7 @@ core_free(struct core *core)
 		TAILQ_REMOVE(&core->vms, vm, entry);
 		free(vm);
 	}
+	core_source_free(core);
 	policy_free(core->policy);
 	free(core->actions);
 	free(core);

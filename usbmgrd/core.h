@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include "evejson.h"
 #include "msg.h"
 #include "policy.h"
 
@@ -31,7 +32,19 @@ enum core_event_type {
 	EV_VM_STATE, /* vm_state */
 	EV_VM_DROPPED, /* has */
 	EV_RESULT, /* result */
-	EV_TICK /* time passes */
+	EV_TICK, /* time passes */
+	/* EVE's files: between BEGIN and END all that there are */
+	EV_EVE_BEGIN,
+	EV_EVE_END,
+	EV_EVE_ADAPTERS, /* adapters; NULL: they could not be read, as before */
+	EV_EVE_ADAPTERS_GONE,
+	EV_EVE_DOMAIN, /* domain; its status is NULL if it could not be read */
+	EV_EVE_DOMAIN_GONE /* domain */
+};
+
+struct core_domain {
+	char key[MSG_KEY_MAX]; /* of its file */
+	struct domain *status;
 };
 
 struct core_event {
@@ -45,6 +58,8 @@ struct core_event {
 		const struct msg_vm_has *has;
 		const struct msg_vm_state *vm_state;
 		const struct msg_result *result;
+		struct bundle_list *adapters; /* the core takes them */
+		const struct core_domain *domain; /* it takes the status */
 	} u;
 };
 
@@ -52,7 +67,9 @@ struct core_event {
 enum core_action_type {
 	ACT_DETACH,
 	ACT_ATTACH,
-	ACT_HOLD
+	ACT_HOLD,
+	ACT_VM_NEW, /* of EVE: vm and vmname */
+	ACT_VM_GONE /* vm */
 };
 
 struct core_action {
@@ -75,6 +92,19 @@ struct core_action {
 
 /* core_new: knows nothing yet; NULL when memory is short. */
 struct core *core_new(void);
+
+/*
+ * core_alone: there are no other processes, as in replay: EVE's files are
+ * known from the begin, and its machines are ready once they run.
+ */
+void core_alone(struct core *);
+
+/*
+ * core_eve_refused: call cb for each bundle of EVE that gives no rule though
+ * it should, unless the bundles are those of that time; returns the time now.
+ */
+unsigned int core_eve_refused(const struct core *, unsigned int time,
+    void (*cb)(const struct bundle *, const char *why, void *arg), void *arg);
 
 /* core_free: no effect on NULL. */
 void core_free(struct core *);

@@ -60,6 +60,7 @@ core_device_decide(struct core *core, struct device *dev)
 	if (core->policy == NULL)
 		return;
 	match = policy_decide(core->policy, &dev->dev);
+	core_source_decide(core, dev, &match);
 	dev->rule = match.rule;
 	dev->companion = match.companion;
 	if (dev->rule == NULL)
@@ -223,6 +224,8 @@ device_want(const struct core *core, const struct device *dev, char *reason,
 
 	if (usbdev_is_hub(&dev->dev))
 		*state = hold_because(reason, DEV_HELD, "hub");
+	else if (core_source_holds(dev, reason, state))
+		;
 	else if (dev->rule == NULL)
 		*state =
 		    hold_because(reason, DEV_UNASSIGNED, "no rule matches");
@@ -265,8 +268,8 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 	    core, vm, dev, &dev->dev.port, dev->dev.devnum, dev->request);
 	att->state = ATT_PENDING;
 	qmpid_format(&id, att->id, sizeof(att->id));
-	a = core_action_add(
-	    core, ACT_ATTACH, &att->port, att->devnum, dev->rule->where);
+	a = core_action_add(core, ACT_ATTACH, &att->port, att->devnum,
+	    core_source_where(dev, vm));
 	core_action_identify(a, &dev->dev);
 	a->vm = vm->conf.vm;
 	a->vmname = vm->conf.name;
@@ -285,8 +288,8 @@ device_follow_attachment(
 
 	if (att->state == ATT_ATTACHED && att->vm != want &&
 	    !retry_blocks(&att->retry))
-		core_att_detach(
-		    core, att, want != NULL ? dev->rule->where : reason);
+		core_att_detach(core, att,
+		    want != NULL ? core_source_where(dev, want) : reason);
 	switch (att->state) {
 	case ATT_LOST:
 		snprintf(lost, sizeof(lost),
@@ -304,7 +307,8 @@ device_follow_attachment(
 		dev->state = DEV_DETACHING;
 		break;
 	}
-	strlcpy(dev->reason, want != NULL ? dev->rule->where : reason,
+	strlcpy(dev->reason,
+	    want != NULL ? core_source_where(dev, want) : reason,
 	    sizeof(dev->reason));
 }
 
@@ -353,6 +357,7 @@ core_device_remove(struct core *core, struct device *dev)
 		core_att_reconcile(core, att);
 	}
 	device_forget_rule(dev);
+	core_source_forget(dev);
 	retry_cancel(&core->retries, &dev->retry);
 	RB_REMOVE(core_device_tree, &core->devices, dev);
 	free(dev);

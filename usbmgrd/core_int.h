@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 #include <sys/tree.h>
 #include "core.h"
+#include "core_source.h"
 #include "retry.h"
 
 /* What the files of the engine's core share, and nobody else includes. */
@@ -61,6 +62,7 @@ struct device {
 	uint32_t failed_vm; /* the machine that refused it */
 	char failure[MSG_TEXT_MAX]; /* and why */
 	char reason[MSG_TEXT_MAX];
+	struct source_device source;
 };
 
 RB_HEAD(core_att_tree, attachment);
@@ -94,6 +96,7 @@ struct core {
 	struct core_action *actions;
 	size_t nactions;
 	size_t maxactions;
+	struct core_sources sources;
 };
 
 /* core_alloc: zeroed memory; ends the process when there is none. */
@@ -178,6 +181,9 @@ void core_event_device_gone(struct core *, const struct msg_device_gone *);
 void core_event_scan_done(struct core *);
 
 /* core_vm.c: machines */
+
+/* core_vm_new: one that is absent, last in the list. */
+struct vm *core_vm_new(struct core *, const struct msg_vm *);
 
 /* core_vm_find: NULL if there is none of that number. */
 struct vm *core_vm_find(const struct core *, uint32_t number);

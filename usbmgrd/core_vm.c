@@ -22,8 +22,8 @@ core_vm_find(const struct core *core, uint32_t number)
 	return NULL;
 }
 
-static struct vm *
-vm_new(struct core *core, const struct msg_vm *conf)
+struct vm *
+core_vm_new(struct core *core, const struct msg_vm *conf)
 {
 	struct vm *vm = core_alloc(1, sizeof(*vm));
 
@@ -74,7 +74,7 @@ vms_replace(struct core *core, const struct policy *policy)
 	for (i = 0; i < policy->nvms; i++) {
 		vm = core_vm_find(core, policy->vms[i].vm);
 		if (vm == NULL) {
-			vm_new(core, &policy->vms[i]);
+			core_vm_new(core, &policy->vms[i]);
 			continue;
 		}
 		vm->conf = policy->vms[i];
@@ -89,6 +89,7 @@ core_vm_reap(struct core *core, struct vm *vm)
 {
 	if (!vm->gone || !RB_EMPTY(&vm->attachments))
 		return;
+	core_source_vm_reaped(core, vm);
 	TAILQ_REMOVE(&core->vms, vm, entry);
 	free(vm);
 }
@@ -123,6 +124,7 @@ core_event_policy(struct core *core, struct policy *policy)
 		fatal("policy of %zu rules", policy->nrules);
 	core->policy = policy;
 	vms_replace(core, policy);
+	core_source_policy(core);
 	RB_FOREACH(dev, core_device_tree, &core->devices)
 		core_device_decide(core, dev);
 	policy_free(old);
@@ -182,6 +184,7 @@ vm_set_state(
 	    (state != VM_CONNECTING || vm->state == VM_READY))
 		vm_lose_attachments(core, vm);
 	vm->state = state;
+	core_source_vm_state(core, vm);
 	if (state == VM_READY)
 		LIST_FOREACH(interest, &vm->interests, entry)
 			if (!repeated ||
