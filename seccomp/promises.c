@@ -48,7 +48,7 @@ static const char *const sendfd_calls[] = { NULL };
 static const char *const beneath_calls[] = { "openat2", "fstat", NULL };
 
 static const char *const watch_calls[] = { "inotify_add_watch",
-	"inotify_rm_watch", NULL };
+	"inotify_rm_watch", "getdents64", NULL };
 
 static const char *const children_calls[] = { "wait4", "waitid", NULL };
 
@@ -65,7 +65,8 @@ const struct promise promise_table[] = {
 	{ "control", "accept clients on the control socket", control_calls },
 	{ "beneath", "open files beneath directories that are held",
 	    beneath_calls },
-	{ "watch", "watch directories for sockets, processes for their end",
+	{ "watch",
+	    "watch and list directories, watch processes for their end",
 	    watch_calls },
 	{ "children", "end and reap the other processes", children_calls },
 	{ NULL, NULL, NULL }

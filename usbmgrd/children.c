@@ -17,6 +17,7 @@
 #include "children.h"
 #include "log.h"
 #include "parent.h"
+#include "parent_eve.h"
 #include "spawn.h"
 
 #define START_DEADLINE 10000 /* ms, for all of them */
@@ -51,6 +52,19 @@ static struct chan *
 to(enum proc_id proc)
 {
 	return &children[proc].chan;
+}
+
+void
+children_send(
+    enum proc_id proc, enum msg_type type, const void *payload, int fd)
+{
+	chan_send(to(proc), type, payload, fd);
+}
+
+int
+children_flush(enum proc_id proc)
+{
+	return chan_flush(to(proc));
 }
 
 /*
@@ -144,7 +158,7 @@ send_rule(const struct conf_rule *rule)
 	chan_send(to(PROC_ENGINE), MSG_CONF_RULE, &rule->msg, -1);
 }
 
-static void
+static int
 send_policy(const struct conf *conf)
 {
 	struct msg_conf_begin begin = { .vms = conf->nvms,
@@ -157,13 +171,18 @@ send_policy(const struct conf *conf)
 		chan_send(to(PROC_ENGINE), MSG_CONF_VM, &vm->msg, -1);
 		chan_send(to(PROC_QMPCLIENT), MSG_QMP_VM, &vm->msg, -1);
 	}
+	parent_eve_send_adapters(conf);
 	TAILQ_FOREACH(rule, &conf->rules, entry) {
+		if (rule->source != NULL &&
+		    parent_eve_send_source(conf, rule->source) == -1)
+			return -1;
 		send_rule(rule);
 		/* A long policy may be more than a channel's queue holds. */
 		if (chan_flush(to(PROC_ENGINE)) == -1)
-			return; /* why will be seen: it ended or is overdue */
+			return 0; /* why will be seen: it ended or is overdue */
 	}
 	chan_send(to(PROC_ENGINE), MSG_CONF_END, &none, -1);
+	return 0;
 }
 
 static int
@@ -216,7 +235,11 @@ children_start(const struct conf *conf, int debug, int verbose)
 	connect_children(PROC_ENGINE, PROC_QMPCLIENT);
 	send_file(MSG_MOUNTINFO, "/proc/self/mountinfo");
 	send_file(MSG_SWAPS, "/proc/swaps");
-	send_policy(conf);
+	parent_eve_init(conf);
+	if (send_policy(conf) == -1) {
+		loop_timer_del(&deadline);
+		return -1;
+	}
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		chan_send(to(proc), MSG_START, &start, -1);
 	status = loop_run();
@@ -339,21 +362,22 @@ static void
 parent_qmp_lost(struct chan *c, const struct msg_qmp_lost *m)
 {
 	if (m->end >= QMP_END_MAX ||
-	    qmpsock_lost(m->vm, (enum qmp_end)m->end) == -1)
+	    (qmpsock_lost(m->vm, (enum qmp_end)m->end) == -1 &&
+		!parent_eve_left(m->vm)))
 		chan_fail(c, "lost a connection that there was not");
 }
 
 static void
 parent_qmp_release(struct chan *c, const struct msg_vm_number *m)
 {
-	if (qmpsock_release(m->vm) == -1)
+	if (qmpsock_release(m->vm) == -1 && !parent_eve_left(m->vm))
 		chan_fail(c, "released a connection that there was not");
 }
 
 static void
 parent_qmp_want(struct chan *c, const struct msg_vm_number *m)
 {
-	if (qmpsock_want(m->vm) == -1)
+	if (qmpsock_want(m->vm) == -1 && !parent_eve_left(m->vm))
 		chan_fail(c, "wants a connection to a machine it did not "
 			     "release");
 }
@@ -368,6 +392,18 @@ parent_ready(struct chan *c)
 	children[c->peer].ready = 1;
 	if (all_ready())
 		loop_end(0);
+}
+
+static void
+parent_conf_refused(struct chan *c, const struct msg_refused *m)
+{
+	if (!msg_string_ok(m->text, sizeof(m->text))) {
+		chan_fail(c, "refused a policy without a reason");
+		return;
+	}
+	log_warnx("policy: %s", m->text);
+	if (!policy_done)
+		loop_end(1);
 }
 
 static void
@@ -402,6 +438,15 @@ parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 		break;
 	case MSG_QMP_WANT:
 		parent_qmp_want(c, payload);
+		break;
+	case MSG_CONF_REFUSED:
+		parent_conf_refused(c, payload);
+		break;
+	case MSG_EVE_VM:
+		parent_eve_vm(c, payload);
+		break;
+	case MSG_EVE_VM_GONE:
+		parent_eve_vm_gone(c, payload);
 		break;
 	default:
 		chan_fail(c, msg_name(type));
@@ -462,4 +507,5 @@ children_serve(const struct conf *conf, int control_fd)
 	TAILQ_FOREACH(vm, &conf->vms, entry)
 		qmpsock_add(
 		    vm->msg.vm, vm->qmp, vm->msg.monitor == MONITOR_SHARED);
+	parent_eve_serve();
 }

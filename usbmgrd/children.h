@@ -7,6 +7,7 @@
 #define CHILDREN_H
 
 #include "conf.h"
+#include "msg.h"
 
 /*
  * children_start: start all children, connect them with each other, give
@@ -33,6 +34,14 @@ void children_stop(void);
  * ended that should not have, else 0.
  */
 int children_reap(void);
+
+/*
+ * children_send: to that child; takes fd.  children_flush: wait until what
+ * was sent is written; 0 or -1.
+ */
+void children_send(
+    enum proc_id, enum msg_type, const void *payload, int fd);
+int children_flush(enum proc_id);
 
 /* children_reopen_logs: give each child its log anew (logrotate). */
 void children_reopen_logs(void);

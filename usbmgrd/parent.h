@@ -75,6 +75,12 @@ void qmpsock_init(const struct qmpsock_ops *);
  */
 void qmpsock_add(uint32_t vm, const char *path, int shared);
 
+/* qmpsock_has: 1 if that machine's socket is looked after. */
+int qmpsock_has(uint32_t vm);
+
+/* qmpsock_del: no more; no effect if there is no such machine. */
+void qmpsock_del(uint32_t vm);
+
 /*
  * qmpsock_release: the connection was closed, and no other one is made until
  * qmpsock_want; meanwhile the end of the machine is noticed by that of its

@@ -388,6 +388,26 @@ qmpsock_find(uint32_t vm)
 }
 
 int
+qmpsock_has(uint32_t vm)
+{
+	return qmpsock_find(vm) != NULL;
+}
+
+void
+qmpsock_del(uint32_t vm)
+{
+	struct qmpsock *q = qmpsock_find(vm);
+
+	if (q == NULL)
+		return;
+	loop_timer_del(&q->retry);
+	qmppeer_drop(&q->peer);
+	unwatch(q, -1);
+	TAILQ_REMOVE(&qmpsocks.socks, q, entry);
+	free(q);
+}
+
+int
 qmpsock_release(uint32_t vm)
 {
 	struct qmpsock *q = qmpsock_find(vm);
