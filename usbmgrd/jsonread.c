@@ -459,10 +459,15 @@ syntax_error(struct jsonread *r, int at_end)
 {
 	unsigned char *words = yajl_get_error(r->yajl, 0, NULL, 0);
 	const char *text = (const char *)words;
-	size_t at = at_end ? r->len : consumed(r);
+	size_t at = r->len;
 
 	while (at_end && at > 0 && isspace((unsigned char)r->text[at - 1]))
 		at--;
+	if (!at_end) {
+		at = token_start(r->text, consumed(r));
+		/* yajl stops behind the first byte of a string. */
+		at -= at > 0 && r->text[at - 1] == '"';
+	}
 	r->failed = 1;
 	r->place = place_of(r->text, at);
 	if (strncmp(text, "parse error: ", 13) == 0)

@@ -147,18 +147,21 @@ manifest_text(char *text, size_t len, manifest_note *note, void *arg)
 	struct jsonread r = { .rows = rows, .ops = &ops, .arg = &m };
 	struct jsonread_tolerated tolerated;
 	struct jsonread_place top = { .line = 1, .column = 1 };
+	int odd;
 
 	if ((m.list = calloc(1, sizeof(*m.list))) == NULL)
 		fatal("calloc");
-	if (jsonread_tolerate(text, len, &tolerated))
-		warn_tolerated(&tolerated, &m);
+	odd = jsonread_tolerate(text, len, &tolerated);
 	r.braces = tolerated.braces;
 	if (jsonread_text(&r, text, len) == -1)
 		note(r.place, 1, r.error, arg);
 	else if (!m.has_list)
 		note(top, 1, "there is no ioMemberList in it", arg);
-	else
+	else {
+		if (odd)
+			warn_tolerated(&tolerated, &m);
 		return m.list;
+	}
 	bundle_list_free(m.list);
 	return NULL;
 }

@@ -117,9 +117,12 @@ adapter	: STRING { build_vm_adapter($1); }
 rule	: BLOCK { build_rule(RULE_BLOCK); } quick matches
 	| MANIFEST STRING { build_rule(RULE_SOURCE); build_manifest($2); } busy
 	    pledge
-	| EVE { build_rule(RULE_SOURCE); build_eve(); } '{' eve_options '}'
-	    busy pledge
+	| eve '{' eve_options '}' busy pledge
+	| eve '{' eve_options error '}' busy pledge { yyerrok; }
 	| PASS { build_rule(RULE_PASS); } quick matches TO vms busy pledge
+	;
+
+eve	: EVE { build_rule(RULE_SOURCE); build_eve(); }
 	;
 
 eve_options: /* empty */
