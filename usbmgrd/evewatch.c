@@ -37,7 +37,6 @@ struct place {
 	char dir[PATH_MAX]; /* "": none */
 	char file[NAME_MAX + 1]; /* the only one that matters, or "": all */
 	int wd; /* of dir, -1 while it is not there */
-	int fd; /* of dir, for opening beneath it */
 };
 
 enum { ADAPTERS, DOMAINS, PLACES };
@@ -55,18 +54,24 @@ static struct {
 	} levels[LEVELS_MAX];
 	size_t nlevels;
 } eve = { .inotify = -1,
-	.places = { { .wd = -1, .fd = -1 }, { .wd = -1, .fd = -1 } } };
+	.places = { { .wd = -1 }, { .wd = -1 } } };
 
 /* Files */
 
+/*
+ * By its whole path: the kernel tells of the end of a directory only when
+ * nobody holds it.
+ */
 static int
 open_file(const struct place *p, const char *name)
 {
+	char path[PATH_MAX + NAME_MAX + 2];
 	struct stat st;
 	int fd;
 
+	snprintf(path, sizeof(path), "%s/%s", p->dir, name);
 	fd = parent_open_beneath(
-	    p->fd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	    AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	if (fd == -1) {
 		if (errno != ENOENT)
 			log_warn("eve: %s/%s", p->dir, name);
@@ -126,27 +131,15 @@ file_is_gone(const struct place *p, const char *name)
 /* Everything */
 
 static void
-open_place(struct place *p)
-{
-	if (p->fd != -1)
-		close(p->fd);
-	p->fd = -1;
-	if (p->dir[0] == '\0')
-		return;
-	p->fd =
-	    parent_open_beneath(AT_FDCWD, p->dir, O_RDONLY | O_DIRECTORY);
-	if (p->fd == -1 && errno != ENOENT)
-		log_warn("eve: %s", p->dir);
-}
-
-static void
 scan_directory(const struct place *p)
 {
 	struct dirent *entry;
 	DIR *dir;
 	int fd;
 
-	fd = parent_open_beneath(p->fd, ".", O_RDONLY | O_DIRECTORY);
+	fd = parent_open_beneath(AT_FDCWD, p->dir, O_RDONLY | O_DIRECTORY);
+	if (fd == -1 && errno == ENOENT)
+		return;
 	if (fd == -1 || (dir = fdopendir(fd)) == NULL) {
 		log_warn("eve: %s", p->dir);
 		if (fd != -1)
@@ -162,12 +155,11 @@ scan_directory(const struct place *p)
 static void
 scan(void)
 {
-	struct place *p;
+	const struct place *p;
 
 	eve.ops->begin();
 	for (p = eve.places; p < eve.places + PLACES; p++) {
-		open_place(p);
-		if (p->fd == -1)
+		if (p->dir[0] == '\0')
 			continue;
 		if (p->file[0] != '\0')
 			file_is(p, p->file);
@@ -332,7 +324,7 @@ file_event(const struct inotify_event *ev)
 	const struct place *p;
 
 	for (p = eve.places; p < eve.places + PLACES; p++) {
-		if (p->wd != ev->wd || p->fd == -1)
+		if (p->wd != ev->wd)
 			continue;
 		if (ev->mask & (IN_MOVED_TO | IN_CLOSE_WRITE))
 			file_is(p, ev->name);

@@ -5,8 +5,9 @@
        policy.t -x DIRECTORY
 
 Runs the cases in tests/policy/*.cases, or those of one file, or those of it
-whose name has CASE in it.  With -x their policies and events become files,
-DIRECTORY/parse/*.conf and DIRECTORY/events/*.jsonl.
+whose name has CASE in it.  With -x what they have becomes files, as seeds
+for fuzzing: DIRECTORY/parse/*.conf, events/*.jsonl, manifest/*.json and
+evejson/*.json.
 
     ;  a comment
     lines of policy that are added to every case of this file
@@ -307,9 +308,17 @@ def check_decisions(case, directory):
 def extract(cases, directory):
     for number, case in enumerate(cases):
         write(directory, 'parse/%04d.conf' % number, case.files['p.conf'])
+        for name, content in case.files.items():
+            if name.endswith('.json'):
+                write(directory, 'manifest/%04d.json' % number, content)
         if case.events:
             write(directory, 'events/%04d.jsonl' % number,
                   sum(case.events, []))
+        for count, line in enumerate(sum(case.events, [])):
+            for key in 'IoBundleList', 'DomainStatus':
+                if line.startswith('{') and key in line:
+                    write(directory, 'evejson/%04d.%d.json' % (number, count),
+                          [line.split('"DomainStatus":')[-1]])
 
 
 def check(case):

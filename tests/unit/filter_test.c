@@ -404,7 +404,7 @@ only_these_processes_have_them(void **state)
 		{ "unlinkat", 1U << PROC_PARENT },
 		{ "open", 1U << PROC_MONITOR },
 		{ "openat", 1U << PROC_MONITOR },
-		{ "getdents64", 1U << PROC_MONITOR },
+		{ "getdents64", 1U << PROC_PARENT | 1U << PROC_MONITOR },
 		{ "accept4", 1U << PROC_ENGINE },
 	};
 	enum proc_id proc;
