@@ -235,6 +235,7 @@ class Machine:
     """
 
     guest = ["-m", "16", "-bios", FIRMWARE]
+    usb = ["-device", "qemu-xhci,id=xhci,p2=15,p3=15"]
 
     def __init__(self, name, options=()):
         self.name = name
@@ -252,8 +253,7 @@ class Machine:
         argv = ["setpriv", "--reuid", QEMU_USER, "--regid", QEMU_USER,
                 "--clear-groups", "--pdeathsig", "KILL",
                 "qemu-system-x86_64", "-name", self.name, "-nodefaults",
-                "-display", "none", "-machine", "q35",
-                "-device", "qemu-xhci,id=xhci,p2=15,p3=15",
+                "-display", "none", "-machine", "q35", *self.usb,
                 "-trace", "handle_qmp_command", "-D", self.path("log"),
                 "-sandbox", "on,obsolete=deny,elevateprivileges=deny,"
                             "spawn=deny,resourcecontrol=deny"]
