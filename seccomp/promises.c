@@ -65,8 +65,7 @@ const struct promise promise_table[] = {
 	{ "control", "accept clients on the control socket", control_calls },
 	{ "beneath", "open files beneath directories that are held",
 	    beneath_calls },
-	{ "watch",
-	    "watch and list directories, watch processes for their end",
+	{ "watch", "watch and list directories, watch processes for their end",
 	    watch_calls },
 	{ "children", "end and reap the other processes", children_calls },
 	{ NULL, NULL, NULL }

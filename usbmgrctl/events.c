@@ -470,11 +470,10 @@ event_value(struct jsonread *r, int id, const struct jsonread_value *value)
 static void
 eve_event(const char *line, size_t len, char name[16])
 {
-	static const struct jsonread_row rows[] = {
-		{ JSONREAD_TOP, NULL, 0, JSONREAD_OBJECT, 2, 0 },
+	static const struct jsonread_row rows[] = { { JSONREAD_TOP, NULL, 0,
+							JSONREAD_OBJECT, 2, 0 },
 		{ 2, "event", 0, JSONREAD_STRING, 0, 0 },
-		{ 0, NULL, 0, 0, 0, 0 }
-	};
+		{ 0, NULL, 0, 0, 0, 0 } };
 	static const struct jsonread_ops ops = { .value = event_value };
 	struct jsonread r = { .rows = rows, .ops = &ops, .arg = name };
 

@@ -85,8 +85,7 @@ make_groups(struct bundles *set)
 		set->groups[n++].name = list->bundles[i].text[BUNDLE_PARENT];
 	}
 	if (n > 0)
-		qsort(
-		    set->groups, n, sizeof(*set->groups), group_name_cmp);
+		qsort(set->groups, n, sizeof(*set->groups), group_name_cmp);
 	for (i = 0; i < n; i++)
 		if (set->groups[i].name[0] != '\0' &&
 		    (set->ngroups == 0 ||
@@ -259,8 +258,7 @@ make_names(struct bundles *set)
 			set->names[set->nnames++].bundle = (uint32_t)i;
 		}
 	if (set->nnames > 0)
-		qsort(
-		    set->names, set->nnames, sizeof(*set->names), name_cmp);
+		qsort(set->names, set->nnames, sizeof(*set->names), name_cmp);
 }
 
 /* The first of that name; they follow each other. */
@@ -429,8 +427,7 @@ why_refused(const struct bundles *set, size_t i, char *buf, size_t size)
 	if (node->refused != NULL)
 		return node->refused;
 	if (b->wrong != NULL) {
-		snprintf(buf, size, "its address makes no sense: %s",
-		    b->wrong);
+		snprintf(buf, size, "its address makes no sense: %s", b->wrong);
 		return buf;
 	}
 	if (node->parent != NULL && node->parent->members == 0) {
@@ -469,8 +466,7 @@ machine_find(const struct bundles *set, uint32_t vm)
 }
 
 static int
-same_adapters(
-    const struct machine *machine, char *const *adapters, size_t n)
+same_adapters(const struct machine *machine, char *const *adapters, size_t n)
 {
 	size_t i;
 
@@ -511,8 +507,7 @@ bundles_machine(struct bundles *set, uint32_t vm, const char *name,
 	machine->name = xstrdup(name);
 	machine->adapters = xcalloc(n, sizeof(*machine->adapters));
 	for (i = 0; i < n; i++)
-		machine->adapters[machine->nadapters++] =
-		    xstrdup(adapters[i]);
+		machine->adapters[machine->nadapters++] = xstrdup(adapters[i]);
 	if (old != NULL) {
 		machine->up = old->up;
 		machine->owns = old->owns;
@@ -578,8 +573,8 @@ distance(const char *a, const char *b)
 }
 
 static void
-find_similar(const struct bundles *set, const char *text,
-    struct bundles_named *named)
+find_similar(
+    const struct bundles *set, const char *text, struct bundles_named *named)
 {
 	unsigned int d, limit = (unsigned int)strlen(text) / 3 + 1;
 	size_t i;
@@ -590,8 +585,8 @@ find_similar(const struct bundles *set, const char *text,
 		    (named->similar[0] != '\0' && d >= named->distance))
 			continue;
 		named->distance = d;
-		strlcpy(named->similar, set->names[i].name,
-		    sizeof(named->similar));
+		strlcpy(
+		    named->similar, set->names[i].name, sizeof(named->similar));
 	}
 }
 
@@ -604,8 +599,8 @@ same_group(const struct bundle *a, const struct bundle *b)
 }
 
 enum bundles_found
-bundles_find(const struct bundles *set, const char *text,
-    struct bundles_named *named)
+bundles_find(
+    const struct bundles *set, const char *text, struct bundles_named *named)
 {
 	const struct name *at = find_name(set, text);
 	const struct bundle *b;

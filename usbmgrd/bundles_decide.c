@@ -152,8 +152,8 @@ find_matches(struct bundles *set, const struct usbdev *d)
 /* And whether the groups above them do */
 
 static int
-holds_above(const struct bundles *set, uint32_t bundle,
-    const struct usbdev *d, struct priority *p, struct bundles_answer *a)
+holds_above(const struct bundles *set, uint32_t bundle, const struct usbdev *d,
+    struct priority *p, struct bundles_answer *a)
 {
 	const struct node *node = &set->nodes[bundle];
 	const struct group *group = node->parent;
@@ -175,7 +175,7 @@ holds_above(const struct bundles *set, uint32_t bundle,
 		    group->name,
 		    group->members == 0 ? "which has no bundle"
 					: "which does not match controller ",
-		    group->members == 0		 ? ""
+		    group->members == 0        ? ""
 		    : d->controller[0] == '\0' ? "(none)"
 					       : d->controller);
 		return 0;
@@ -273,9 +273,8 @@ entitle(const struct bundles *set, uint32_t bundle, struct bundles_answer *a,
 
 /* A bundle that matches, its groups included, with this priority. */
 static void
-consider(const struct bundles *set, uint32_t bundle,
-    const struct priority *p, struct priority *best,
-    struct bundles_answer *a)
+consider(const struct bundles *set, uint32_t bundle, const struct priority *p,
+    struct priority *best, struct bundles_answer *a)
 {
 	const struct node *node = &set->nodes[bundle];
 	const struct claims *claims = claims_in_force(node);
@@ -305,8 +304,8 @@ consider(const struct bundles *set, uint32_t bundle,
 }
 
 void
-bundles_decide(struct bundles *set, const struct usbdev *d,
-    struct bundles_answer *a)
+bundles_decide(
+    struct bundles *set, const struct usbdev *d, struct bundles_answer *a)
 {
 	struct priority p, best = { 0, 1 };
 	uint32_t bundle;

@@ -39,8 +39,7 @@ int children_reap(void);
  * children_send: to that child; takes fd.  children_flush: wait until what
  * was sent is written; 0 or -1.
  */
-void children_send(
-    enum proc_id, enum msg_type, const void *payload, int fd);
+void children_send(enum proc_id, enum msg_type, const void *payload, int fd);
 int children_flush(enum proc_id);
 
 /* children_reopen_logs: give each child its log anew (logrotate). */

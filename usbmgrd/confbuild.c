@@ -67,8 +67,8 @@ build_set_path(char *to, size_t size, char *value, const char *what)
 void
 build_log_directory(char *value)
 {
-	build_set_path(build.conf->log_directory, sizeof(build.conf->log_directory),
-	    value, "log directory");
+	build_set_path(build.conf->log_directory,
+	    sizeof(build.conf->log_directory), value, "log directory");
 }
 
 void

@@ -66,8 +66,7 @@ void build_sources_finish(void);
 
 /* Sources of rules: for conf.c, and conf_free_sources for conf_free. */
 void conf_free_sources(struct conf *);
-void conf_print_source(
-    const struct conf *, const struct conf_source *, FILE *);
+void conf_print_source(const struct conf *, const struct conf_source *, FILE *);
 void conf_print_adapters(const struct conf *, uint32_t vm, FILE *);
 void conf_print_vm_options(const struct msg_vm *, FILE *);
 const char *conf_add_source(

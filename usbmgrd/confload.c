@@ -76,8 +76,7 @@ conf_open(struct conf *conf)
 	TAILQ_FOREACH(source, &conf->sources, entry) {
 		if (source->is_eve)
 			continue;
-		source->fd =
-		    conf_open_manifest(conf, source, why, sizeof(why));
+		source->fd = conf_open_manifest(conf, source, why, sizeof(why));
 		if (source->fd != -1)
 			continue;
 		say(source->where, why);
@@ -134,8 +133,7 @@ load_source(struct conf_source *source)
 
 	if ((list = manifest_read(source->fd, note, source)) == NULL)
 		return -1;
-	source->bundles =
-	    bundles_new(slash == NULL ? source->path : slash + 1);
+	source->bundles = bundles_new(slash == NULL ? source->path : slash + 1);
 	bundles_replace(source->bundles, list);
 	bundles_refused(source->bundles, note_refused, source);
 	return 0;
@@ -170,8 +168,8 @@ check_adapter(const struct conf *conf, const struct conf_adapter *a)
 	memset(&named, 0, sizeof(named));
 	TAILQ_FOREACH(source, &conf->sources, entry)
 		if (source->bundles != NULL)
-			found = bundles_find(
-			    source->bundles, a->msg.name, &named);
+			found =
+			    bundles_find(source->bundles, a->msg.name, &named);
 	if (found == BUNDLES_ONE)
 		return 0;
 	if (found == BUNDLES_SEVERAL) {

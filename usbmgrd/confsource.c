@@ -41,8 +41,8 @@ new_source(void)
 	TAILQ_FOREACH(s, &build.conf->sources, entry)
 		n++;
 	if (n == POLICY_SOURCES_MAX)
-		lex_error(lex_here(), "more than %d manifests",
-		    POLICY_SOURCES_MAX);
+		lex_error(
+		    lex_here(), "more than %d manifests", POLICY_SOURCES_MAX);
 	TAILQ_INSERT_TAIL(&build.conf->sources, source, entry);
 	build.source = source;
 	return source;
@@ -94,8 +94,8 @@ build_eve_adapters(char *value)
 void
 build_eve_domains(char *value)
 {
-	build_set_path(build.conf->eve.domains,
-	    sizeof(build.conf->eve.domains), value, "domains");
+	build_set_path(build.conf->eve.domains, sizeof(build.conf->eve.domains),
+	    value, "domains");
 }
 
 void
@@ -113,11 +113,9 @@ build_eve_running(char *value)
 		    value, EVE_RUNNING);
 	for (i = 0; i < eve->nstates; i++)
 		if (eve->states[i] == state)
-			lex_error(
-			    lex_here(), "state %s stands twice", value);
+			lex_error(lex_here(), "state %s stands twice", value);
 	if (eve->nstates == EVE_STATES_MAX)
-		lex_error(
-		    lex_here(), "more than %d states", EVE_STATES_MAX);
+		lex_error(lex_here(), "more than %d states", EVE_STATES_MAX);
 	else
 		eve->states[eve->nstates++] = state;
 	free(value);
@@ -136,8 +134,8 @@ build_vm_adapter(char *name)
 	a = build_alloc(sizeof(*a));
 	a->msg.vm = build.vm->msg.vm;
 	a->where = where_here();
-	if (name[0] == '\0' || strlcpy(a->msg.name, name,
-				   sizeof(a->msg.name)) >= MSG_ADAPTER_MAX)
+	if (name[0] == '\0' ||
+	    strlcpy(a->msg.name, name, sizeof(a->msg.name)) >= MSG_ADAPTER_MAX)
 		lex_error(lex_here(), "adapter \"%s\": expected 1 to %d bytes",
 		    name, MSG_ADAPTER_MAX - 1);
 	TAILQ_INSERT_TAIL(&build.conf->adapters, a, entry);
@@ -257,8 +255,8 @@ conf_print_adapters(const struct conf *conf, uint32_t vm, FILE *out)
 
 	TAILQ_FOREACH(a, &conf->adapters, entry)
 		if (a->msg.vm == vm)
-			fprintf(out, "%s \"%s\"",
-			    n++ == 0 ? " adapters {" : "", a->msg.name);
+			fprintf(out, "%s \"%s\"", n++ == 0 ? " adapters {" : "",
+			    a->msg.name);
 	if (n > 0)
 		fputs(" }", out);
 }
@@ -275,8 +273,8 @@ conf_eve_msg(const struct conf *conf, struct msg_eve *m)
 }
 
 const char *
-conf_add_source(const struct conf *conf, struct conf_source *source,
-    struct policy *policy)
+conf_add_source(
+    const struct conf *conf, struct conf_source *source, struct policy *policy)
 {
 	struct bundles *bundles = source->bundles;
 	const char *slash = strrchr(source->path, '/');

@@ -310,9 +310,8 @@ core_source_vm_reaped(struct core *core, const struct vm *vm)
 			continue;
 		bundles_machine_gone(core->sources.eve, e->number);
 		e->number = fresh_number(core);
-		bundles_machine(core->sources.eve, e->number,
-		    e->status->name, e->status->adapters,
-		    e->status->nadapters);
+		bundles_machine(core->sources.eve, e->number, e->status->name,
+		    e->status->adapters, e->status->nadapters);
 	}
 }
 

@@ -34,8 +34,8 @@ describe_device(
 	    dev->state == DEV_FAILED && retry_waits_for_port(&dev->retry);
 	if (dev->rule != NULL)
 		strlcpy(out->rule,
-		    core_source_where(dev, dev->att == NULL ? NULL
-							    : dev->att->vm),
+		    core_source_where(
+			dev, dev->att == NULL ? NULL : dev->att->vm),
 		    sizeof(out->rule));
 	if (dev->att != NULL) {
 		out->guest_port = dev->att->guest_port;

@@ -66,8 +66,7 @@ ask_source(struct core *core, const struct policy_source *source,
 		a->said.concerned = 1;
 	} else
 		bundles_decide(
-		    bundles == NULL ? core->sources.eve : bundles, d,
-		    &a->said);
+		    bundles == NULL ? core->sources.eve : bundles, d, &a->said);
 	a->source = &core->policy->rules[source->rule].msg;
 	a->decides = a->said.verdict != BUNDLES_NOTHING;
 	if (a->decides)
@@ -216,8 +215,8 @@ core_source_holds(
 {
 	const struct source_answer *a = dev->source.answer;
 
-	if (a == NULL || (a->decides ? a->rule.action == RULE_PASS
-				     : dev->rule != NULL))
+	if (a == NULL ||
+	    (a->decides ? a->rule.action == RULE_PASS : dev->rule != NULL))
 		return 0;
 	strlcpy(reason, a->said.reason, MSG_TEXT_MAX);
 	*state = a->decides || a->said.down ? DEV_HELD : DEV_UNASSIGNED;
@@ -238,8 +237,8 @@ core_source_where(const struct device *dev, const struct vm *vm)
 }
 
 const struct msg_rule *
-core_source_explain(struct core *core, const struct device *dev,
-    const struct msg_rule *rule)
+core_source_explain(
+    struct core *core, const struct device *dev, const struct msg_rule *rule)
 {
 	static struct source_answer answer;
 	const struct source_answer *own = dev->source.answer;
@@ -252,8 +251,7 @@ core_source_explain(struct core *core, const struct device *dev,
 		if (&core->policy->rules[core->policy->sources[i].rule].msg !=
 		    rule)
 			continue;
-		ask_source(
-		    core, &core->policy->sources[i], &dev->dev, &answer);
+		ask_source(core, &core->policy->sources[i], &dev->dev, &answer);
 		return answer.decides ? &answer.rule : NULL;
 	}
 	return NULL;

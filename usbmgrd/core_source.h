@@ -74,8 +74,7 @@ void core_source_reconcile(struct core *);
  * core_source_decide: if a source decides in the place of the rule that
  * matched, put its answer there.
  */
-void core_source_decide(
-    struct core *, struct device *, struct policy_match *);
+void core_source_decide(struct core *, struct device *, struct policy_match *);
 
 /* core_source_forget: the device goes. */
 void core_source_forget(struct device *);
@@ -84,8 +83,7 @@ void core_source_forget(struct device *);
  * core_source_holds: 1 if the device is unassigned by the word of a source,
  * with reason (MSG_TEXT_MAX) and state, else 0.
  */
-int core_source_holds(
-    const struct device *, char *reason, enum device_state *);
+int core_source_holds(const struct device *, char *reason, enum device_state *);
 
 /*
  * core_source_where: of the rule of the device, or the bundle by which that

@@ -370,8 +370,8 @@ engine_conf_manifest(const struct msg_manifest *m, int fd)
 	char *why = engine.refused.text, more[MSG_REFUSED_MAX];
 	struct bundles *bundles;
 
-	bundles = engine_manifest(m, fd, why[0] == '\0' ? why : more,
-	    sizeof(engine.refused.text));
+	bundles = engine_manifest(
+	    m, fd, why[0] == '\0' ? why : more, sizeof(engine.refused.text));
 	if (bundles == NULL)
 		bundles = bundles_new(m->name);
 	engine_conf_item(policy_add_manifest(engine_incoming(), bundles));
@@ -382,8 +382,8 @@ engine_refuses(const struct policy *policy)
 {
 	struct msg_refused *m = &engine.refused;
 
-	if (m->text[0] == '\0' && policy_check_adapters(policy, m->text,
-				      sizeof(m->text)) == 0)
+	if (m->text[0] == '\0' &&
+	    policy_check_adapters(policy, m->text, sizeof(m->text)) == 0)
 		return 0;
 	chan_send(&engine.parent, MSG_CONF_REFUSED, m, -1);
 	memset(m, 0, sizeof(*m));

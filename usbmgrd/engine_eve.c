@@ -130,8 +130,7 @@ read_domain(const char *key, int fd)
 	if (domain != NULL && domain->name[0] != '\0' &&
 	    !evename_ok(domain->name)) {
 		snprintf(error, sizeof(error),
-		    "DomainName \"%s\" cannot be part of a path",
-		    domain->name);
+		    "DomainName \"%s\" cannot be part of a path", domain->name);
 		domain_free(domain);
 		domain = NULL;
 	}

@@ -25,7 +25,7 @@ struct bundles *engine_manifest(
  * engine_eve: one of MSG_EVE_BEGIN to MSG_EVE_END, from the parent.  Takes
  * fd, calls event with what it means for the core.
  */
-void engine_eve(enum msg_type, const void *payload, int fd,
-    const struct core *, void (*event)(struct core_event *));
+void engine_eve(enum msg_type, const void *payload, int fd, const struct core *,
+    void (*event)(struct core_event *));
 
 #endif

@@ -39,21 +39,20 @@ enum adapters_kind {
 	BUNDLE
 };
 
-#define BUNDLE_ROWS                                                          \
-	{ BUNDLES, NULL, 0, JSONREAD_OBJECT, BUNDLE, 0 },                    \
-	    { BUNDLE, "Phylabel", 0, JSONREAD_STRING, 0, BUNDLE_LABEL },     \
-	    { BUNDLE, "Logicallabel", 0, JSONREAD_STRING, 0,                 \
-		BUNDLE_LOGICAL },                                            \
-	    { BUNDLE, "AssignmentGroup", 0, JSONREAD_STRING, 0,              \
-		BUNDLE_GROUP },                                              \
-	    { BUNDLE, "ParentAssignmentGroup", 0, JSONREAD_STRING, 0,        \
-		BUNDLE_PARENT },                                             \
-	    { BUNDLE, "PciLong", 0, JSONREAD_STRING, 0, BUNDLE_PCI },        \
-	    { BUNDLE, "UsbAddr", 0, JSONREAD_STRING, 0, BUNDLE_USBADDR },    \
-	    { BUNDLE, "UsbProduct", 0, JSONREAD_STRING, 0,                   \
-		BUNDLE_USBPRODUCT },                                         \
-	{                                                                    \
-		0, NULL, 0, 0, 0, 0                                          \
+#define BUNDLE_ROWS                                                            \
+	{ BUNDLES, NULL, 0, JSONREAD_OBJECT, BUNDLE, 0 },                      \
+	    { BUNDLE, "Phylabel", 0, JSONREAD_STRING, 0, BUNDLE_LABEL },       \
+	    { BUNDLE, "Logicallabel", 0, JSONREAD_STRING, 0, BUNDLE_LOGICAL }, \
+	    { BUNDLE, "AssignmentGroup", 0, JSONREAD_STRING, 0,                \
+		    BUNDLE_GROUP },                                            \
+	    { BUNDLE, "ParentAssignmentGroup", 0, JSONREAD_STRING, 0,          \
+		    BUNDLE_PARENT },                                           \
+	    { BUNDLE, "PciLong", 0, JSONREAD_STRING, 0, BUNDLE_PCI },          \
+	    { BUNDLE, "UsbAddr", 0, JSONREAD_STRING, 0, BUNDLE_USBADDR },      \
+	    { BUNDLE, "UsbProduct", 0, JSONREAD_STRING, 0,                     \
+		    BUNDLE_USBPRODUCT },                                       \
+	{                                                                      \
+		0, NULL, 0, 0, 0, 0                                            \
 	}
 
 static const struct jsonread_row adapters_rows[] = {
@@ -66,8 +65,7 @@ static const struct jsonread_row event_adapters_rows[] = {
 	{ JSONREAD_TOP, NULL, 0, JSONREAD_OBJECT, EVENT, 0 },
 	{ EVENT, "event", 0, JSONREAD_STRING, 0, BUNDLE_TEXTS },
 	{ EVENT, "Initialized", 0, JSONREAD_BOOL, 0, BUNDLE_TEXTS },
-	{ EVENT, "IoBundleList", 0, JSONREAD_ARRAY, BUNDLES, 0 },
-	BUNDLE_ROWS
+	{ EVENT, "IoBundleList", 0, JSONREAD_ARRAY, BUNDLES, 0 }, BUNDLE_ROWS
 };
 
 struct adapters {
@@ -81,8 +79,8 @@ adapters_value(struct jsonread *r, int id, const struct jsonread_value *value)
 	struct adapters *a = r->arg;
 
 	if (id < BUNDLE_TEXTS)
-		bundle_set(a->bundle, (enum bundle_text)id,
-		    jsonread_strdup(value));
+		bundle_set(
+		    a->bundle, (enum bundle_text)id, jsonread_strdup(value));
 	return 0;
 }
 
@@ -158,26 +156,24 @@ enum domain_value {
 	ADAPTER_NAME
 };
 
-#define STATUS_ROWS                                                           \
-	{ STATUS, "DomainName", 0, JSONREAD_STRING, 0, DOMAIN_NAME },         \
-	    { STATUS, "State", 0, JSONREAD_NUMBER, 0, STATE },                \
-	    { STATUS, "IoAdapterList", 0, JSONREAD_ARRAY, ADAPTERS, 0 },      \
-	    { ADAPTERS, NULL, 0, JSONREAD_OBJECT, ADAPTER, 0 },               \
-	    { ADAPTER, "Name", 0, JSONREAD_STRING, 0, ADAPTER_NAME },         \
-	{                                                                     \
-		0, NULL, 0, 0, 0, 0                                           \
+#define STATUS_ROWS                                                      \
+	{ STATUS, "DomainName", 0, JSONREAD_STRING, 0, DOMAIN_NAME },    \
+	    { STATUS, "State", 0, JSONREAD_NUMBER, 0, STATE },           \
+	    { STATUS, "IoAdapterList", 0, JSONREAD_ARRAY, ADAPTERS, 0 }, \
+	    { ADAPTERS, NULL, 0, JSONREAD_OBJECT, ADAPTER, 0 },          \
+	    { ADAPTER, "Name", 0, JSONREAD_STRING, 0, ADAPTER_NAME },    \
+	{                                                                \
+		0, NULL, 0, 0, 0, 0                                      \
 	}
 
 static const struct jsonread_row domain_rows[] = {
-	{ JSONREAD_TOP, NULL, 0, JSONREAD_OBJECT, STATUS, 0 },
-	STATUS_ROWS
+	{ JSONREAD_TOP, NULL, 0, JSONREAD_OBJECT, STATUS, 0 }, STATUS_ROWS
 };
 
 static const struct jsonread_row event_domain_rows[] = {
 	{ JSONREAD_TOP, NULL, 0, JSONREAD_OBJECT, EVENT, 0 },
 	{ EVENT, "event", 0, JSONREAD_STRING, 0, NOTHING },
-	{ EVENT, "DomainStatus", 0, JSONREAD_OBJECT, STATUS, 0 },
-	STATUS_ROWS
+	{ EVENT, "DomainStatus", 0, JSONREAD_OBJECT, STATUS, 0 }, STATUS_ROWS
 };
 
 void
@@ -202,8 +198,8 @@ add_adapter(
 	if (d->nadapters == EVE_ADAPTERS_MAX)
 		return jsonread_fail(
 		    r, "more than %d adapters", EVE_ADAPTERS_MAX);
-	d->adapters = reallocarray(
-	    d->adapters, d->nadapters + 1, sizeof(*d->adapters));
+	d->adapters =
+	    reallocarray(d->adapters, d->nadapters + 1, sizeof(*d->adapters));
 	if (d->adapters == NULL)
 		fatal("reallocarray");
 	d->adapters[d->nadapters++] = jsonread_strdup(value);

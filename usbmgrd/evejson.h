@@ -31,12 +31,10 @@ void domain_free(struct domain *); /* no effect on NULL */
  * evejson_adapters, evejson_domain: from a text.  Returns what is in it, to
  * be freed; NULL with what is wrong with it in error, and where.
  */
-struct bundle_list *evejson_adapters(
-    const char *text, size_t len, struct jsonread_place *, char *error,
-    size_t n);
-struct domain *evejson_domain(
-    const char *text, size_t len, struct jsonread_place *, char *error,
-    size_t n);
+struct bundle_list *evejson_adapters(const char *text, size_t len,
+    struct jsonread_place *, char *error, size_t n);
+struct domain *evejson_domain(const char *text, size_t len,
+    struct jsonread_place *, char *error, size_t n);
 
 /*
  * evejson_event_adapters, evejson_event_domain: the same from an event of

@@ -27,8 +27,7 @@
 #define ROUNDS_MAX 100 /* somebody plays with the directories */
 
 /* Of each directory on the way, of the deepest that is there, of the last. */
-#define WATCH_SELF \
-	(IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW)
+#define WATCH_SELF (IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW)
 #define WATCH_NEXT (IN_CREATE | IN_MOVED_TO)
 #define WATCH_FILES (IN_MOVED_TO | IN_MOVED_FROM | IN_CLOSE_WRITE | IN_DELETE)
 
@@ -39,7 +38,11 @@ struct place {
 	int wd; /* of dir, -1 while it is not there */
 };
 
-enum { ADAPTERS, DOMAINS, PLACES };
+enum {
+	ADAPTERS,
+	DOMAINS,
+	PLACES
+};
 
 static struct {
 	int inotify;
@@ -53,8 +56,7 @@ static struct {
 		unsigned int depth; /* components from / */
 	} levels[LEVELS_MAX];
 	size_t nlevels;
-} eve = { .inotify = -1,
-	.places = { { .wd = -1 }, { .wd = -1 } } };
+} eve = { .inotify = -1, .places = { { .wd = -1 }, { .wd = -1 } } };
 
 /* Files */
 
@@ -248,10 +250,10 @@ watch_end(struct place *p, unsigned int there)
 	if (there == 0)
 		return;
 	if (there - 1 == components(p->dir))
-		p->wd = watch(p, there - 1,
-		    WATCH_SELF | WATCH_FILES | IN_MASK_ADD);
-	else if (watch(p, there - 1,
-		     WATCH_SELF | WATCH_NEXT | IN_MASK_ADD) == -1)
+		p->wd =
+		    watch(p, there - 1, WATCH_SELF | WATCH_FILES | IN_MASK_ADD);
+	else if (watch(p, there - 1, WATCH_SELF | WATCH_NEXT | IN_MASK_ADD) ==
+		 -1)
 		log_warn("eve: cannot watch for %s", p->dir);
 }
 
@@ -286,9 +288,9 @@ watch_all(void)
 			watch_end(&eve.places[i], there[i]);
 		again = 0;
 		for (i = 0; i < PLACES; i++)
-			again |= eve.places[i].wd == -1 && there[i] > 0 &&
-				 watch_way(&eve.places[i], IN_MASK_ADD) !=
-				     there[i];
+			again |=
+			    eve.places[i].wd == -1 && there[i] > 0 &&
+			    watch_way(&eve.places[i], IN_MASK_ADD) != there[i];
 	} while (again && ++rounds < ROUNDS_MAX);
 	for (i = 0; i < n; i++)
 		if (!is_watched(eve.levels, eve.nlevels, before[i].wd))
@@ -389,8 +391,7 @@ evewatch_init(const struct evewatch_ops *ops)
 	eve.inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (eve.inotify == -1)
 		fatal("inotify_init1");
-	loop_add(
-	    &eve.watch, eve.inotify, EPOLLIN, inotify_readable, NULL);
+	loop_add(&eve.watch, eve.inotify, EPOLLIN, inotify_readable, NULL);
 }
 
 static void

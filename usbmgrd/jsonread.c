@@ -302,8 +302,7 @@ on_value(struct jsonread *r, const struct jsonread_value *value)
 		return 1;
 	if ((row->types & value->type) == 0)
 		return wrong_type(r, row);
-	return r->ops->value == NULL ||
-	       r->ops->value(r, row->id, value) == 0;
+	return r->ops->value == NULL || r->ops->value(r, row->id, value) == 0;
 }
 
 /* Null is as good as absent, but for the text itself. */
@@ -348,9 +347,9 @@ on_number(void *ctx, const char *digits, size_t len)
 static int
 on_string(void *ctx, const unsigned char *s, size_t len)
 {
-	struct jsonread_value value = { .type = JSONREAD_STRING,
-		.string = (const char *)s,
-		.len = len };
+	struct jsonread_value value = {
+		.type = JSONREAD_STRING, .string = (const char *)s, .len = len
+	};
 	struct jsonread *r = ctx;
 
 	if (memchr(s, '\0', len) != NULL && r->pending != NULL) {
@@ -369,8 +368,7 @@ on_open(struct jsonread *r, unsigned int type)
 	if (row != NULL && (row->types & type) == 0)
 		return wrong_type(r, row);
 	if (r->depth == JSONREAD_DEPTH_MAX) {
-		jsonread_fail(
-		    r, "nested deeper than %d", JSONREAD_DEPTH_MAX);
+		jsonread_fail(r, "nested deeper than %d", JSONREAD_DEPTH_MAX);
 		return 0;
 	}
 	r->stack[r->depth].kind = kind;

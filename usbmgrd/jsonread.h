@@ -57,8 +57,7 @@ struct jsonread;
 
 struct jsonread_ops {
 	/* Each returns 0, or -1 after jsonread_fail.  Each may be NULL. */
-	int (*value)(
-	    struct jsonread *, int id, const struct jsonread_value *);
+	int (*value)(struct jsonread *, int id, const struct jsonread_value *);
 	int (*open)(struct jsonread *, int kind);
 	int (*close)(struct jsonread *, int kind);
 	/* A member that the table does not have, of an object that it has. */
@@ -90,7 +89,8 @@ struct jsonread {
 	const struct jsonread_row *pending; /* whose value comes next */
 	struct {
 		int kind;
-		uint32_t seen; /* rows, by their order among those of the kind */
+		uint32_t
+		    seen; /* rows, by their order among those of the kind */
 	} stack[JSONREAD_DEPTH_MAX];
 };
 

@@ -29,8 +29,8 @@ enum kind {
 #define OTHER_PHYADDR BUNDLE_TEXTS
 #define ZTYPE (BUNDLE_TEXTS + 1)
 
-static const struct jsonread_row rows[] = {
-	{ TOP, NULL, 0, JSONREAD_OBJECT, MODEL, 0 },
+static const struct jsonread_row rows[] = { { TOP, NULL, 0, JSONREAD_OBJECT,
+						MODEL, 0 },
 	{ MODEL, "ioMemberList", 0, JSONREAD_ARRAY, MEMBERS, 0 },
 	{ MEMBERS, NULL, 0, JSONREAD_OBJECT, MEMBER, 0 },
 	{ MEMBER, "ztype", 0, JSONREAD_STRING | JSONREAD_NUMBER, 0, ZTYPE },
@@ -46,8 +46,7 @@ static const struct jsonread_row rows[] = {
 	{ PHYADDRS, "Serial", 1, JSONREAD_STRING, 0, OTHER_PHYADDR },
 	{ PHYADDRS, "Irq", 1, JSONREAD_STRING, 0, OTHER_PHYADDR },
 	{ PHYADDRS, "Ioports", 1, JSONREAD_STRING, 0, OTHER_PHYADDR },
-	{ 0, NULL, 0, 0, 0, 0 }
-};
+	{ 0, NULL, 0, 0, 0, 0 } };
 
 static int
 read_value(struct jsonread *r, int id, const struct jsonread_value *value)
@@ -55,8 +54,8 @@ read_value(struct jsonread *r, int id, const struct jsonread_value *value)
 	struct manifest *m = r->arg;
 
 	if (id < BUNDLE_TEXTS)
-		bundle_set(m->bundle, (enum bundle_text)id,
-		    jsonread_strdup(value));
+		bundle_set(
+		    m->bundle, (enum bundle_text)id, jsonread_strdup(value));
 	return 0;
 }
 
@@ -71,8 +70,7 @@ open_kind(struct jsonread *r, int kind)
 	if (kind != MEMBER)
 		return 0;
 	if ((m->bundle = bundle_add(m->list)) == NULL)
-		return jsonread_fail(
-		    r, "more than %d members", BUNDLES_MAX);
+		return jsonread_fail(r, "more than %d members", BUNDLES_MAX);
 	place = jsonread_here(r);
 	m->bundle->line = place.line;
 	m->bundle->column = place.column;

@@ -21,10 +21,10 @@ typedef void manifest_note(
  * whole, is one warning.  Returns the bundles, to be freed, or NULL after an
  * error was noted.
  */
-struct bundle_list *manifest_read(int fd, manifest_note *, void *arg);
+struct bundle_list *manifest_read(int fd, manifest_note *note, void *arg);
 
 /* manifest_text: the same from memory, which is changed. */
 struct bundle_list *manifest_text(
-    char *text, size_t len, manifest_note *, void *arg);
+    char *text, size_t len, manifest_note *note, void *arg);
 
 #endif

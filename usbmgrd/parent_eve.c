@@ -114,8 +114,8 @@ send_manifest(const struct conf *conf, const struct conf_source *source)
 		return -1;
 	}
 	memset(&m, 0, sizeof(m));
-	strlcpy(m.name, slash == NULL ? source->path : slash + 1,
-	    sizeof(m.name));
+	strlcpy(
+	    m.name, slash == NULL ? source->path : slash + 1, sizeof(m.name));
 	children_send(PROC_ENGINE, MSG_CONF_MANIFEST, &m, fd);
 	return 0;
 }
@@ -153,8 +153,7 @@ parent_eve_vm(struct chan *c, const struct msg_vm_name *m)
 	struct json *j;
 
 	if (!eve.is_set || m->vm <= last_vm || m->vm > EVE_VM_LAST ||
-	    !msg_string_ok(m->name, sizeof(m->name)) ||
-	    !evename_ok(m->name)) {
+	    !msg_string_ok(m->name, sizeof(m->name)) || !evename_ok(m->name)) {
 		chan_fail(c, "a machine of EVE that cannot be");
 		return;
 	}

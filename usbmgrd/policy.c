@@ -112,7 +112,8 @@ check_rule(const struct policy *p, const struct msg_rule *r)
 
 	if (p->nrules == p->maxrules)
 		return "more rules than announced";
-	if (r->action > RULE_SOURCE || (r->has & ~(uint32_t)RULE_HAS_ALL) != 0 ||
+	if (r->action > RULE_SOURCE ||
+	    (r->has & ~(uint32_t)RULE_HAS_ALL) != 0 ||
 	    (r->flags & ~(uint32_t)RULE_FLAGS_ALL) != 0)
 		return "rule with bad bits";
 	if ((r->has & RULE_HAS_BELOW) && !usbport_valid(&r->below))

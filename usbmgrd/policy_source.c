@@ -57,8 +57,8 @@ policy_add_eve(struct policy *p, const struct msg_eve *m)
 }
 
 enum bundles_found
-policy_find_adapter(const struct policy *p, const char *name,
-    struct bundles_named *named)
+policy_find_adapter(
+    const struct policy *p, const char *name, struct bundles_named *named)
 {
 	enum bundles_found found = BUNDLES_NO_SUCH;
 	size_t i;
@@ -113,8 +113,8 @@ join_machine(struct policy *p, const struct msg_vm *vm, char **names)
 			names[n++] = p->adapters[i].name;
 	for (i = 0; i < p->nsources && n > 0; i++)
 		if (p->sources[i].bundles != NULL)
-			bundles_machine(p->sources[i].bundles, vm->vm,
-			    vm->name, names, n);
+			bundles_machine(
+			    p->sources[i].bundles, vm->vm, vm->name, names, n);
 }
 
 int

@@ -16,9 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 static void
 check_error(const struct jsonread_place *place, const char *error, size_t size)
 {
-	if (place->line == 0 || place->column == 0 ||
-	    place->line > size + 1 || place->column > size + 1 ||
-	    error[0] == '\0')
+	if (place->line == 0 || place->column == 0 || place->line > size + 1 ||
+	    place->column > size + 1 || error[0] == '\0')
 		abort();
 }
 

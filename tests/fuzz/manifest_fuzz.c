@@ -24,9 +24,8 @@ note(struct jsonread_place place, int is_error, const char *text, void *arg)
 	const size_t *size = arg;
 
 	errors += is_error != 0;
-	if (place.line == 0 || place.column == 0 ||
-	    place.line > *size + 1 || place.column > *size + 1 ||
-	    text[0] == '\0')
+	if (place.line == 0 || place.column == 0 || place.line > *size + 1 ||
+	    place.column > *size + 1 || text[0] == '\0')
 		abort();
 }
 

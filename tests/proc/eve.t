@@ -17,7 +17,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from service import (BUILD, HERE, Service, equal, run, start,     # noqa: E402
+from service import (BUILD, HERE, ROOT, Service, equal, run, start,     # noqa: E402
                      status_of, test, wait_for)
 
 QEMU = """qemu-system-x86_64 -machine q35 -nodefaults -display none -S
@@ -448,6 +448,44 @@ def overflow():
     eve.complaint("premature EOF")
     equal(sorted(eve.machines()), ["a", "c"])
     eve.is_well()
+
+
+def capabilities():
+    """Those that the service file of the documents gives."""
+    text = open(ROOT + "/docs/eve/usbmgrd.yml").read()
+    return re.findall("- CAP_([A-Z_]+)", text)
+
+
+def launch_with(eve, names):
+    names = ["-all"] + ["+" + name.lower() for name in names]
+    with open(eve.path("stderr"), "ab") as out:
+        eve.process = start(
+            ["setpriv", "--bounding-set", ",".join(names),
+             BUILD + "/usbmgrd", "-f", eve.conf],
+            stdout=out, stderr=out, cwd="/")
+    eve.pids = {}
+
+
+@test("the capabilities in docs/eve/usbmgrd.yml are enough, none is too many")
+def confined():
+    for without in ["", *capabilities()]:
+        names = [name for name in capabilities() if name != without]
+        eve = Eve().make_directories()
+        eve.qemu("a")
+        eve.domain(1, "a")
+        launch_with(eve, names)
+        if without in ("", "KILL"):
+            wait_for("usbmgrd has started", eve.has_started)
+            eve.pids = eve.children()
+            eve.becomes("a", "ready", READY)
+            os.kill(eve.pids["qmpclient"], signal.SIGSTOP)
+            eve.process.terminate()
+        if without == "KILL":
+            # It waits for a child that it may not end.
+            time.sleep(7)
+            equal(eve.process.poll(), None)
+            os.kill(eve.pids["qmpclient"], signal.SIGKILL)
+        equal(eve.process.wait(10), 0 if without in ("", "KILL") else 1)
 
 
 @test("a manifest is read by the engine, one that is wrong ends the start")

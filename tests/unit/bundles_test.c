@@ -160,8 +160,8 @@ parent_of_group(const struct reading *r, const char *group, size_t last)
 	size_t i;
 
 	for (i = 0; i <= last && i < count(r); i++)
-		if (!r->refused[i] && strcmp(text(r, i, BUNDLE_GROUP),
-					  group) == 0 &&
+		if (!r->refused[i] &&
+		    strcmp(text(r, i, BUNDLE_GROUP), group) == 0 &&
 		    text(r, i, BUNDLE_PARENT)[0] != '\0')
 			return text(r, i, BUNDLE_PARENT);
 	return "";
@@ -247,8 +247,7 @@ all_say_yes(const struct reading *r, size_t i, unsigned int priority[2])
 	if (r->refused[i] || !says_yes(r, i, priority))
 		return 0;
 	if (up[0] == '\0' && text(r, i, BUNDLE_GROUP)[0] != '\0')
-		up = parent_of_group(
-		    r, text(r, i, BUNDLE_GROUP), count(r) - 1);
+		up = parent_of_group(r, text(r, i, BUNDLE_GROUP), count(r) - 1);
 	for (; up[0] != '\0'; up = parent_of_group(r, up, count(r) - 1)) {
 		if (!group_says_yes(r, up, p))
 			return 0;
@@ -276,9 +275,9 @@ has(const struct reading *r, unsigned int m, size_t i)
 				continue;
 			if (j == i)
 				return 2;
-			with_group |= group[0] != '\0' &&
-				      strcmp(text(r, j, BUNDLE_GROUP),
-					  group) == 0;
+			with_group |=
+			    group[0] != '\0' &&
+			    strcmp(text(r, j, BUNDLE_GROUP), group) == 0;
 		}
 	return with_group;
 }
@@ -301,8 +300,8 @@ is_forbidden(const struct reading *r)
 	for (i = 0; i < count(r); i++)
 		for (m = 0; m < MACHINES; m++)
 			if (!r->refused[i] && is_controller(r, i) &&
-			    strcmp(text(r, i, BUNDLE_PCI),
-				r->d->controller) == 0 &&
+			    strcmp(text(r, i, BUNDLE_PCI), r->d->controller) ==
+				0 &&
 			    r->w->owns[m] && has(r, m, i))
 				return 1;
 	return 0;
@@ -378,12 +377,12 @@ index_finds_what_a_walk_finds(void **state)
 		if (is_forbidden(&r) != (a.verdict == BUNDLES_FORBID))
 			fail_msg("round %u: forbidden or not", round);
 		if (a.verdict != BUNDLES_FORBID && n != a.nvms)
-			fail_msg("round %u: %u machines, not %u", round,
-			    a.nvms, n);
+			fail_msg(
+			    "round %u: %u machines, not %u", round, a.nvms, n);
 		for (i = 0; i < a.nvms; i++)
 			if (a.vms[i] != vms[i])
-				fail_msg("round %u: machine %u, not %u",
-				    round, a.vms[i], vms[i]);
+				fail_msg("round %u: machine %u, not %u", round,
+				    a.vms[i], vms[i]);
 		bundles_free(set);
 	}
 	print_message("nothing %u, pass %u, forbid %u\n", verdicts[0],
