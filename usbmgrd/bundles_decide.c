@@ -255,7 +255,7 @@ entitle(const struct bundles *set, uint32_t bundle, struct bundles_answer *a,
     const struct machine *machine)
 {
 	const char *name = bundle_name(&set->list->bundles[bundle]);
-	char *where = a->where[a->nvms];
+	char *where;
 	unsigned int i;
 	int n;
 
@@ -264,6 +264,7 @@ entitle(const struct bundles *set, uint32_t bundle, struct bundles_answer *a,
 			return;
 	if (a->nvms == MSG_RULE_VMS_MAX)
 		return;
+	where = a->where[a->nvms];
 	n = snprintf(where, MSG_WHERE_MAX, "%.24s: bundle \"", set->name);
 	/* Whole characters only. */
 	snprintf(where + n, MSG_WHERE_MAX - (size_t)n, "%.*s\"",

@@ -3,7 +3,6 @@
  * SPDX-License-Identifier: ISC
  */
 
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <errno.h>
 #include <grp.h>
@@ -14,7 +13,6 @@
 #include "sandbox.h"
 
 #define NOBODY 65534
-#define MEMORY_MAX (256U * 1024 * 1024) /* as the engine has */
 
 static int
 has_manifest(const struct conf *conf)
@@ -51,12 +49,9 @@ drop(const struct conf *conf)
 static void
 load_confined(struct conf *conf)
 {
-	struct rlimit data = { MEMORY_MAX, MEMORY_MAX };
 	const char *errstr;
 
 	drop(conf);
-	if (setrlimit(RLIMIT_DATA, &data) == -1)
-		fatal("setrlimit");
 	if (sandbox_enter(PROC_ENGINE, NULL, NULL, &errstr) == -1)
 		fatal("%s", errstr);
 	_exit(conf_load(conf) == 0 ? 0 : 1);
