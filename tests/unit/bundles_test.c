@@ -5,58 +5,16 @@
 
 /*
  * Bundles against a second reading of the rules of docs/EVE.md, which looks
- * at all of them and has no index.  Random ones, in a world so small that
- * much coincides.
+ * at all of them and has no index.
  */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <strings.h>
 #include <time.h>
 
-#include <cmocka.h>
-
-#include "bundles.h"
+#include "bundles_world.h"
 
 #define ROUNDS 20000
-#define N 8 /* bundles */
 #define MACHINES 4
-
-static uint32_t seed;
-
-static unsigned int
-pick(unsigned int n)
-{
-	seed = seed * 1103515245 + 12345;
-	return seed >> 16 & 0x7fff ? (seed >> 16 & 0x7fff) % n : 0;
-}
-
-static char *
-copy(const char *s)
-{
-	char *c = strdup(s);
-
-	assert_non_null(c);
-	return c;
-}
-
-/* The world */
-
-static const char *const groups[] = { "", "A", "B", "C", "a" };
-static const char *const usbaddrs[] = { "", "", "1:1", "1:2", "1:1.1", "1:*",
-	"1:1.*", "2:1", "1-1" };
-static const char *const products[] = { "", "", "", "1:1", "1:2", "x" };
-static const char *const pcis[] = { "", "", "00:1", "00:2" };
-static const char *const names[] = { "p0", "p1", "p2", "p3", "p4", "p5", "p6",
-	"p7", "A", "b", "P1" };
-static const char *const ports[] = { "1:1", "1:2", "1:1.1", "1:3", "2:1" };
-
-#define PICK(list) (list)[pick(sizeof(list) / sizeof((list)[0]))]
 
 struct world {
 	struct bundle_list *list;
@@ -65,30 +23,6 @@ struct world {
 	int up[MACHINES];
 	int owns[MACHINES];
 };
-
-static struct bundle_list *
-random_list(void)
-{
-	struct bundle_list *list = calloc(1, sizeof(*list));
-	struct bundle *b;
-	char name[16];
-	int i, n = (int)pick(N + 1);
-
-	assert_non_null(list);
-	for (i = 0; i < n; i++) {
-		b = bundle_add(list);
-		snprintf(name, sizeof(name), "p%d", i);
-		bundle_set(b, BUNDLE_LABEL, copy(name));
-		bundle_set(b, BUNDLE_GROUP, copy(PICK(groups)));
-		if (pick(3) == 0)
-			bundle_set(b, BUNDLE_PARENT, copy(PICK(groups)));
-		bundle_set(b, BUNDLE_USBADDR, copy(PICK(usbaddrs)));
-		bundle_set(b, BUNDLE_USBPRODUCT, copy(PICK(products)));
-		bundle_set(b, BUNDLE_PCI, copy(PICK(pcis)));
-		bundle_read(b);
-	}
-	return list;
-}
 
 static struct bundles *
 random_world(struct world *w)
@@ -117,20 +51,6 @@ random_world(struct world *w)
 		bundles_machine_is(set, i + 1, w->up[i], w->owns[i]);
 	}
 	return set;
-}
-
-static struct usbdev
-random_device(void)
-{
-	struct usbdev d;
-	const char *errstr;
-
-	memset(&d, 0, sizeof(d));
-	assert_int_equal(usbport_parse(&d.port, PICK(ports), &errstr), 0);
-	d.vendor = 1;
-	d.product = (uint16_t)(1 + pick(3));
-	strlcpy(d.controller, PICK(pcis), sizeof(d.controller));
-	return d;
 }
 
 /* The second reading */
