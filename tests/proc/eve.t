@@ -161,6 +161,26 @@ def start_late():
     eve.is_well()
 
 
+@test("two files that name one machine, a file that names another one")
+def names():
+    eve = Eve().make_directories()
+    eve.qemu("a")
+    eve.qemu("b")
+    eve.start()
+    eve.domain(1, "a")
+    eve.domain(2, "a")
+    eve.becomes("a", "ready", READY)
+    equal(len(eve.machines()), 1)
+    eve.unpublish(1)
+    time.sleep(0.2)
+    eve.becomes("a", "ready", READY)
+    eve.domain(2, "b")
+    eve.becomes("b", "ready", READY)
+    eve.forgets("a")
+    eve.is_well()
+    equal(eve.stop(), 0)
+
+
 @test("directories that come late, go, and are replaced")
 def directories():
     eve = Eve().start()
