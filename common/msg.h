@@ -62,8 +62,16 @@ struct msg_conf_begin {
 
 /* How the machine is given a device. */
 enum handover {
+	HANDOVER_AUTO, /* as its QEMU can take it */
 	HANDOVER_FD,
-	HANDOVER_ADDRESS
+	HANDOVER_ADDRESS,
+	HANDOVER_MAX
+};
+
+/* What a machine's devices become when it dies without giving them back. */
+enum release {
+	RELEASE_HOST, /* the host's drivers are bound to them again */
+	RELEASE_NOBODY
 };
 
 /* Whether its QMP socket is for us alone. */
@@ -72,6 +80,9 @@ enum monitor_use {
 	MONITOR_SHARED
 };
 
+#define QMP_TIMEOUT_MAX 3600000
+#define QMP_TIMEOUT_DEFAULT 10000
+
 struct msg_vm {
 	uint64_t pledge; /* words of classes.h as bits, 0: none */
 	uint32_t vm; /* number of this machine as long as it is known */
@@ -79,6 +90,10 @@ struct msg_vm {
 	uint16_t first_port; /* of the guest's bus that may be used; 0: all */
 	uint16_t last_port;
 	uint32_t monitor; /* enum monitor_use */
+	uint32_t greeting_ms; /* how long its greeting may take */
+	uint32_t reply_ms; /* and each answer */
+	uint32_t release; /* enum release */
+	uint32_t zero;
 	char name[MSG_VM_NAME_MAX];
 	char bus[MSG_BUS_MAX]; /* of the guest, "xhci.0"; "": find it */
 };
@@ -148,6 +163,7 @@ struct msg_qmp_socket {
 struct msg_vm_socket {
 	uint32_t vm;
 	int32_t error; /* errno of the last connect, 0: connected */
+	uint32_t ended; /* no QEMU that was connected before lives any more */
 };
 
 enum qmp_end {
@@ -175,6 +191,12 @@ struct msg_open_device {
 	uint16_t devnum;
 };
 
+/* A plugged device that nobody uses any more. */
+struct msg_release_device {
+	uint16_t busnum;
+	uint16_t devnum;
+};
+
 struct msg_open_failed {
 	uint32_t request;
 	int32_t error; /* errno */
@@ -186,7 +208,7 @@ struct msg_attach {
 	struct usbport port;
 	uint16_t devnum;
 	uint16_t speed; /* enum usbspeed */
-	uint16_t zero;
+	uint16_t speeds; /* at which it can run: usbdev_speeds */
 	uint8_t digest[USBDEV_DIGEST_LEN];
 	char id[MSG_ID_MAX];
 };
@@ -214,7 +236,9 @@ struct msg_detach {
 	X(RESULT_MIGRATING, "machine is migrating")         \
 	X(RESULT_VM_LOST, "connection to the machine lost") \
 	X(RESULT_BUSY, "machine's QMP socket in use")       \
-	X(RESULT_OTHER, "refused by QEMU")
+	X(RESULT_OTHER, "refused by QEMU")                  \
+	X(RESULT_UNOPENED, "QEMU cannot open it")           \
+	X(RESULT_UNABLE, "QEMU cannot take USB devices")
 
 #define RESULT_ENUM(type, text) type,
 enum result {
@@ -241,9 +265,29 @@ struct msg_vm_has {
 	char id[MSG_ID_MAX];
 };
 
+/*
+ * A USB device of the host that a machine was given by somebody else: what
+ * QEMU was told to look for, 0 or "" where nothing.
+ */
+struct msg_vm_foreign {
+	uint32_t vm;
+	uint16_t busnum;
+	uint16_t devnum;
+	uint16_t vendor;
+	uint16_t product;
+	struct usbport port; /* its busnum is 0: on any bus */
+	uint16_t zero;
+	char id[MSG_ID_MAX]; /* QEMU's id, or where in QOM it is */
+};
+
+/*
+ * absent: nobody listens.  connecting: others wait before us at the socket.
+ * greeting: connected, and QEMU has not said yet what it is and has.
+ */
 #define VM_STATE_TABLE(X)              \
 	X(VM_ABSENT, "absent")         \
 	X(VM_CONNECTING, "connecting") \
+	X(VM_GREETING, "greeting")     \
 	X(VM_READY, "ready")           \
 	X(VM_LOST, "lost")
 
@@ -256,6 +300,9 @@ enum vm_state {
 struct msg_vm_state {
 	uint32_t vm;
 	uint32_t state; /* enum vm_state */
+	uint32_t handover; /* of one that is ready, never HANDOVER_AUTO */
+	uint32_t migrating; /* it is asked for nothing meanwhile */
+	uint32_t told; /* what was told before this is all that it has */
 	char text[MSG_TEXT_MAX]; /* why, or QEMU's version */
 };
 
@@ -285,7 +332,7 @@ struct ctl_device {
 	uint32_t request; /* of the last attach, 0: none */
 	uint32_t guest_port;
 	uint32_t retry_ms; /* until it is tried again, 0: not planned */
-	uint32_t retry_port; /* it is tried again when a guest port is free */
+	uint32_t failed; /* enum result of the last try, 0: it did not fail */
 	uint32_t zero;
 	char vm[MSG_VM_NAME_MAX]; /* "" if none */
 	char rule[MSG_WHERE_MAX];
@@ -408,6 +455,10 @@ struct msg_vm_name {
 	    "device found in a machine, before it is said to be ready")        \
 	X(MSG_VM_DROPPED, P(QMPCLIENT), P(ENGINE), struct msg_vm_has, 0,       \
 	    "a device that somebody else took out of the machine")             \
+	X(MSG_VM_FOREIGN, P(QMPCLIENT), P(ENGINE), struct msg_vm_foreign, 0,   \
+	    "a device that a machine was given by somebody else")              \
+	X(MSG_VM_PORT, P(QMPCLIENT), P(ENGINE), struct msg_vm_number, 0,       \
+	    "a guest port became free that somebody else had used")            \
 	X(MSG_VM_STATE, P(QMPCLIENT), P(ENGINE), struct msg_vm_state, 0,       \
 	    "state of the connection to a machine")                            \
 	/* devices */                                                          \
@@ -424,6 +475,8 @@ struct msg_vm_name {
 	    "the usbfs node that was opened")                                  \
 	X(MSG_OPEN_FAILED, P(PARENT), P(QMPCLIENT), struct msg_open_failed, 0, \
 	    "the usbfs node could not be opened")                              \
+	X(MSG_RELEASE_DEVICE, P(ENGINE), P(PARENT), struct msg_release_device, \
+	    0, "bind the host's drivers to a device whose machine has died")   \
 	X(MSG_ATTACH, P(ENGINE), P(QMPCLIENT), struct msg_attach, 0,           \
 	    "give the device of that request to a machine")                    \
 	X(MSG_DETACH, P(ENGINE), P(QMPCLIENT), struct msg_detach, 0,           \

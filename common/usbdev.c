@@ -159,6 +159,8 @@ usbdev_check(const struct usbdev *d)
 		return "ninterfaces";
 	if (d->odd_descriptors > 1)
 		return "odd_descriptors";
+	if (d->compat > USBDEV_COMPAT_ALL)
+		return "compat";
 	if (!msg_string_ok(d->serial, sizeof(d->serial)))
 		return "serial";
 	if (!msg_string_ok(d->name, sizeof(d->name)))
@@ -173,6 +175,20 @@ usbdev_check(const struct usbdev *d)
 	    !msg_string_ok(d->busy_why, sizeof(d->busy_why)))
 		return "busy";
 	return NULL;
+}
+
+unsigned int
+usbdev_speeds(const struct usbdev *d)
+{
+	unsigned int speeds = 1U << d->speed;
+
+	if (d->speed == USB_SPEED_UNKNOWN)
+		return (1U << USB_SPEED_MAX) - 1;
+	if (d->speed == USB_SPEED_SUPER && (d->compat & USBDEV_COMPAT_HIGH))
+		speeds |= 1U << USB_SPEED_HIGH;
+	if (d->speed >= USB_SPEED_HIGH && (d->compat & USBDEV_COMPAT_FULL))
+		speeds |= 1U << USB_SPEED_FULL;
+	return speeds;
 }
 
 int

@@ -61,6 +61,14 @@ enum usbspeed {
 };
 
 /*
+ * Slower speeds at which the device could run as it is, by what QEMU asks of
+ * its endpoints (hw/usb/host-libusb.c usb_host_speed_compat).
+ */
+#define USBDEV_COMPAT_HIGH 0x1
+#define USBDEV_COMPAT_FULL 0x2
+#define USBDEV_COMPAT_ALL 0x3
+
+/*
  * What the monitor knows of one plugged device and all that the engine may
  * decide on.  Crosses a process border as it is: no holes, no pointers.
  */
@@ -77,7 +85,8 @@ struct usbdev {
 	uint16_t ninterfaces;
 	/* interfaces had no room: too many, or descriptors are malformed */
 	uint8_t odd_descriptors;
-	uint8_t zero[5];
+	uint8_t compat; /* USBDEV_COMPAT_ bits */
+	uint8_t zero[4];
 	/* every one that any setting of any configuration has, once */
 	struct usbclass interfaces[USBDEV_INTERFACES_MAX];
 	uint8_t digest[USBDEV_DIGEST_LEN]; /* SHA-256 of all descriptors */
@@ -139,6 +148,13 @@ int usbport_valid(const struct usbport *);
  * member that is wrong.
  */
 const char *usbdev_check(const struct usbdev *);
+
+/*
+ * usbdev_speeds: bit i for each enum usbspeed i at which QEMU can run the
+ * device: its own, and the slower ones that it is compatible with; all where
+ * its own is unknown.
+ */
+unsigned int usbdev_speeds(const struct usbdev *);
 
 /* usbdev_is_hub: 1 if the device or any of its interfaces is a hub. */
 int usbdev_is_hub(const struct usbdev *);

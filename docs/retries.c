@@ -27,20 +27,16 @@ print_result(enum result result)
 	retry_failed(&list, &r, 0, result);
 	delay = retry_next(&list);
 	printf(".It %s Ta ", result_string(result));
-	if (retry_waits_for_port(&r))
-		puts("when a port is free again");
-	else if (delay == 0)
-		puts("\\&-");
-	else {
+	if (delay != 0) {
 		while (retry_due(&list, UINT64_MAX) != NULL) {
 			if (++tries > TRIES_MAX)
 				errx(1, "%s: tried for ever",
 				    result_string(result));
 			retry_failed(&list, &r, 0, result);
 		}
-		printf("%u times, from %g s%s\n", tries, (double)delay / 1000,
-		    retry_waits_for_turn(&r) ? ", or when free" : "");
+		printf("%u, from %g s", tries, (double)delay / 1000);
 	}
+	printf(" Ta %s\n", retry_event(result));
 }
 
 int
@@ -48,9 +44,9 @@ main(void)
 {
 	uint32_t result;
 
-	printf(".Bl -column \"connection to the machine lost\" \"text\" "
-	       "-offset indent -compact\n");
-	printf(".It Em Class Ta Em Tried again\n");
+	printf(".Bl -column \"connection to the machine lost\" "
+	       "\"1000, from 1 s\" \"text\" -compact\n");
+	printf(".It Em Class Ta Em Tries Ta Em Or else\n");
 	for (result = RESULT_OK + 1; result < RESULT_MAX; result++)
 		print_result((enum result)result);
 	printf(".El\n");

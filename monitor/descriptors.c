@@ -18,6 +18,16 @@
 #define DEVICE_LEN 18
 #define HEADER_LEN 2
 
+/* bmAttributes of an endpoint, and of a SuperSpeed companion (USB 3.2 9.6). */
+#define TRANSFER_TYPE 0x03
+#define TRANSFER_ISOCHRONOUS 1
+#define TRANSFER_BULK 2
+#define TRANSFER_INTERRUPT 3
+#define BULK_STREAMS 0x1f
+/* Most bytes that an interrupt endpoint has at that speed. */
+#define INTERRUPT_MAX_HIGH 1024
+#define INTERRUPT_MAX_FULL 64
+
 /*
  * QEMU's hw/usb/host-libusb.c indexes arrays of USB_MAX_INTERFACES with what
  * the device says.
@@ -42,6 +52,7 @@ struct walk {
 	size_t config_end; /* where the next configuration must start */
 	unsigned int configs;
 	int odd;
+	unsigned int transfer; /* type of the endpoint that came last */
 };
 
 static uint16_t
@@ -88,6 +99,28 @@ walk_interface(struct walk *w, const uint8_t *d)
 	usbdev_add_interface(w->dev, &class);
 }
 
+/* USBDEV_COMPAT_: what one endpoint rules out. */
+static void
+walk_endpoint(struct walk *w, const uint8_t *d)
+{
+	w->transfer = d[3] & TRANSFER_TYPE;
+	if (w->transfer == TRANSFER_ISOCHRONOUS)
+		w->dev->compat = 0;
+	if (w->transfer != TRANSFER_INTERRUPT)
+		return;
+	if (le16(d + 4) > INTERRUPT_MAX_FULL)
+		w->dev->compat &= (uint8_t)~USBDEV_COMPAT_FULL;
+	if (le16(d + 4) > INTERRUPT_MAX_HIGH)
+		w->dev->compat &= (uint8_t)~USBDEV_COMPAT_HIGH;
+}
+
+static void
+walk_ss_companion(struct walk *w, const uint8_t *d)
+{
+	if (w->transfer == TRANSFER_BULK && (d[3] & BULK_STREAMS) != 0)
+		w->dev->compat = 0;
+}
+
 static void
 walk_descriptor(struct walk *w, const uint8_t *d, size_t pos)
 {
@@ -104,6 +137,12 @@ walk_descriptor(struct walk *w, const uint8_t *d, size_t pos)
 		break;
 	case DT_INTERFACE:
 		walk_interface(w, d);
+		break;
+	case DT_ENDPOINT:
+		walk_endpoint(w, d);
+		break;
+	case DT_SS_COMPANION:
+		walk_ss_companion(w, d);
 		break;
 	}
 }
@@ -135,6 +174,7 @@ descriptors_parse(struct usbdev *dev, const uint8_t *p, size_t len)
 	dev->revision = le16(p + 12);
 	dev->ninterfaces = 0;
 	dev->odd_descriptors = 0;
+	dev->compat = USBDEV_COMPAT_ALL;
 	memset(dev->interfaces, 0, sizeof(dev->interfaces));
 
 	for (pos = DEVICE_LEN; len - pos >= HEADER_LEN; pos += p[pos]) {

@@ -219,15 +219,17 @@ attach_added(void *owner, const struct reply *reply, void *arg)
 		strlcpy(op->text, reply->desc, sizeof(op->text));
 	if (dev != NULL && result != RESULT_OK)
 		vm_device_remove(vm, dev);
-	else if (dev != NULL && dev->at == DEVICE_ATTACHING)
+	else if (dev != NULL && dev->at == DEVICE_ATTACHING) {
 		dev->at = DEVICE_ATTACHED;
+		dev->seen = DEVICE_KNOWN; /* an inventory may be on its way */
+	}
 	if (result == RESULT_PORT_TAKEN) {
 		vm->ports.taken |= ports_bit(op->guest_port);
 		vm_recount_soon(vm);
 	}
 	attach_result(op->request, vm->conf.vm, result,
 	    result == RESULT_OK ? op->guest_port : 0, op->text);
-	if (vm->conf.handover == HANDOVER_ADDRESS)
+	if (vm->handover == HANDOVER_ADDRESS)
 		free(op);
 }
 
@@ -243,7 +245,7 @@ attach_device_add(
 	json_str(j, "bus", vm->bus_name);
 	snprintf(text, sizeof(text), "%u", op->guest_port);
 	json_str(j, "port", text);
-	if (vm->conf.handover == HANDOVER_ADDRESS) {
+	if (vm->handover == HANDOVER_ADDRESS) {
 		json_num(j, "hostbus", port->busnum);
 		json_num(j, "hostaddr", devnum);
 	} else {
@@ -259,14 +261,14 @@ attach_burst(struct vm *vm, struct op *op, const struct msg_attach *m, int fd)
 {
 	struct json *j;
 
-	if (vm->conf.handover == HANDOVER_FD) {
+	if (vm->handover == HANDOVER_FD) {
 		j = conn_begin(&vm->conn, "add-fd");
 		json_num(j, "fdset-id", attach_fdset(op->request));
 		json_str(j, "opaque", op->id);
 		conn_add(&vm->conn, op->request, attach_added_fd, op);
 	}
 	attach_device_add(vm, op, &m->port, m->devnum);
-	if (vm->conf.handover == HANDOVER_FD)
+	if (vm->handover == HANDOVER_FD)
 		attach_remove_fd(vm, op);
 	conn_send(&vm->conn, fd);
 }
@@ -285,16 +287,19 @@ attach_start(
 	unsigned int port;
 	enum result result = RESULT_OK;
 
-	port = ports_choose(&vm->ports, &vm->range, (enum usbspeed)m->speed);
+	port = ports_choose(
+	    &vm->ports, &vm->range, (enum usbspeed)m->speed, m->speeds);
 	qmpid_parse(&parts, m->id);
-	if (vm->bus_path[0] == '\0') {
+	if (vm->unable[0] != '\0') {
+		strlcpy(text, vm->unable, size);
+		result = RESULT_UNABLE;
+	} else if (vm->bus_path[0] == '\0') {
 		strlcpy(text, vm->problem, size);
 		vm_recount_soon(vm);
 		result = RESULT_NO_CONTROLLER;
 	} else if (port == 0) {
-		ports_why_none(&vm->ports, &vm->range, (enum usbspeed)m->speed,
+		result = ports_why_none(&vm->ports, &vm->range, m->speeds,
 		    vm->bus_name, text, size);
-		result = RESULT_BUS_FULL;
 	} else if (vm_device_find(vm, m->id) != NULL) {
 		strlcpy(text, "the machine has that id already", size);
 		result = RESULT_DUPLICATE;
@@ -421,6 +426,8 @@ half_start(struct half *h, struct vm *vm)
 	enum result result = half_verify(h, text, sizeof(text));
 	int fd = h->fd;
 
+	if (result == RESULT_OK && vm->migrating)
+		result = RESULT_MIGRATING;
 	if (result == RESULT_OK) {
 		h->fd = -1;
 		result = attach_start(vm, &h->attach, fd, text, sizeof(text));
@@ -504,7 +511,7 @@ attach_check(const struct msg_attach *m)
 	    qmpid_parse(&parts, m->id) == -1 || parts.request != m->request ||
 	    parts.devnum != m->devnum ||
 	    usbport_cmp(&parts.port, &m->port) != 0 ||
-	    m->speed >= USB_SPEED_MAX)
+	    m->speed >= USB_SPEED_MAX || m->speeds >= 1U << USB_SPEED_MAX)
 		fatalx("attach of request %u makes no sense", m->request);
 }
 
@@ -526,7 +533,7 @@ attach_request(const struct msg_attach *m)
 	h->attach = *m;
 	if (vm == NULL || !vm->ready)
 		half_answer(h, RESULT_VM_LOST, "machine is not ready");
-	else if (vm->conf.handover == HANDOVER_ADDRESS)
+	else if (vm->handover == HANDOVER_ADDRESS)
 		h->opened = 1;
 	half_join(h);
 }
@@ -592,7 +599,7 @@ detach_deleted(void *owner, const struct reply *reply, void *arg)
 	else if (dev != NULL)
 		dev->at = DEVICE_ATTACHED;
 	attach_result(op->request, vm->conf.vm, result, op->guest_port, text);
-	if (vm->conf.handover == HANDOVER_ADDRESS)
+	if (vm->handover == HANDOVER_ADDRESS)
 		free(op);
 }
 
@@ -621,6 +628,10 @@ detach_request(const struct msg_detach *m)
 		shared_wait(m);
 		return;
 	}
+	if (vm->migrating) {
+		detach_refuse(m, RESULT_MIGRATING, "");
+		return;
+	}
 	op = op_new(m->request, parts.request, m->id);
 	if ((dev = vm_device_find(vm, m->id)) != NULL) {
 		dev->at = DEVICE_DETACHING;
@@ -628,7 +639,7 @@ detach_request(const struct msg_detach *m)
 	}
 	json_str(conn_begin(&vm->conn, "device_del"), "id", m->id);
 	conn_add(&vm->conn, m->request, detach_deleted, op);
-	if (vm->conf.handover == HANDOVER_FD)
+	if (vm->handover == HANDOVER_FD)
 		attach_remove_fd(vm, op);
 	conn_send(&vm->conn, -1);
 }

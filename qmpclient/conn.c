@@ -42,6 +42,7 @@ struct chunk {
 };
 
 static void conn_ready(uint32_t, void *);
+static void conn_set_events(struct conn *);
 
 void
 conn_init(struct conn *c)
@@ -74,6 +75,7 @@ conn_fail(struct conn *c, enum qmp_end end, const char *fmt, ...)
 	va_end(ap);
 	loop_del(&c->watch);
 	loop_timer_del(&c->deadline);
+	loop_timer_del(&c->pause);
 	loop_timer_set(&c->failing, 0, conn_failing, c);
 }
 
@@ -85,18 +87,19 @@ conn_overdue(void *arg)
 	uint64_t now = loop_now();
 
 	if (!c->greeted && c->ops->late != NULL && !qmp_input_partial(&c->in)) {
-		loop_timer_set(&c->deadline, CONN_GREETING_MS, conn_overdue, c);
+		loop_timer_set(
+		    &c->deadline, c->patience.greeting, conn_overdue, c);
 		c->ops->late(c->owner);
 	} else if (!c->greeted)
-		conn_fail(c, QMP_END_TIMEOUT, "no greeting in %d s",
-		    CONN_GREETING_MS / 1000);
-	else if (cmd != NULL && now >= c->head_since + CONN_REPLY_MS)
-		conn_fail(c, QMP_END_TIMEOUT, "no reply to %s in %d s",
-		    cmd->execute, CONN_REPLY_MS / 1000);
+		conn_fail(c, QMP_END_TIMEOUT, "no greeting in %u s",
+		    c->patience.greeting / 1000);
+	else if (cmd != NULL && now >= c->head_since + c->patience.reply)
+		conn_fail(c, QMP_END_TIMEOUT, "no reply to %s in %u s",
+		    cmd->execute, c->patience.reply / 1000);
 	else
 		conn_fail(c, QMP_END_TIMEOUT,
-		    "half a message and no more of it in %d s",
-		    CONN_LINE_MS / 1000);
+		    "half a message and no more of it in %u s",
+		    c->patience.reply / 1000);
 }
 
 /* The earliest of what is waited for. */
@@ -108,9 +111,9 @@ conn_set_deadline(struct conn *c)
 	if (c->failed || !c->greeted)
 		return;
 	if (!TAILQ_EMPTY(&c->sent))
-		at = c->head_since + CONN_REPLY_MS;
-	if (c->line_since != 0 && c->line_since + CONN_LINE_MS < at)
-		at = c->line_since + CONN_LINE_MS;
+		at = c->head_since + c->patience.reply;
+	if (c->line_since != 0 && c->line_since + c->patience.reply < at)
+		at = c->line_since + c->patience.reply;
 	if (at == UINT64_MAX) {
 		loop_timer_del(&c->deadline);
 		return;
@@ -120,16 +123,18 @@ conn_set_deadline(struct conn *c)
 }
 
 void
-conn_open(struct conn *c, int fd, const char *name, const struct conn_ops *ops,
+conn_open(struct conn *c, int fd, const char *name,
+    const struct conn_patience *patience, const struct conn_ops *ops,
     void *owner)
 {
 	conn_init(c);
 	c->fd = fd;
 	c->name = name;
+	c->patience = *patience;
 	c->ops = ops;
 	c->owner = owner;
 	loop_add(&c->watch, fd, EPOLLIN, conn_ready, c);
-	loop_timer_set(&c->deadline, CONN_GREETING_MS, conn_overdue, c);
+	loop_timer_set(&c->deadline, c->patience.greeting, conn_overdue, c);
 }
 
 /* Commands out. */
@@ -281,8 +286,7 @@ conn_write(struct conn *c)
 		chunk_free(chunk);
 	}
 	if (!c->failed)
-		loop_events(
-		    &c->watch, chunk == NULL ? EPOLLIN : EPOLLIN | EPOLLOUT);
+		conn_set_events(c);
 }
 
 void
@@ -422,6 +426,37 @@ conn_received(struct conn *c, size_t n)
 }
 
 static void
+conn_set_events(struct conn *c)
+{
+	loop_events(&c->watch, (c->pause.at == 0 ? EPOLLIN : 0U) |
+				   (TAILQ_EMPTY(&c->out) ? 0U : EPOLLOUT));
+}
+
+static void
+conn_resume(void *arg)
+{
+	conn_set_events(arg);
+}
+
+/* See CONN_ROUND_BYTES. */
+static void
+conn_pace(struct conn *c, size_t n)
+{
+	uint64_t now = loop_now();
+
+	if (now - c->round_since >= CONN_ROUND_MS) {
+		c->round_since = now;
+		c->round_bytes = 0;
+	}
+	c->round_bytes += n;
+	if (c->round_bytes < CONN_ROUND_BYTES || c->failed)
+		return;
+	loop_timer_set(
+	    &c->pause, c->round_since + CONN_ROUND_MS - now, conn_resume, c);
+	conn_set_events(c);
+}
+
+static void
 conn_ended(struct conn *c)
 {
 	if (qmp_input_partial(&c->in))
@@ -447,9 +482,10 @@ conn_read(struct conn *c)
 		return;
 	}
 	n = recv(c->fd, p, size, MSG_DONTWAIT);
-	if (n > 0)
+	if (n > 0) {
 		conn_received(c, (size_t)n);
-	else if (n == 0)
+		conn_pace(c, (size_t)n);
+	} else if (n == 0)
 		conn_ended(c);
 	else if (errno == ECONNRESET)
 		conn_fail(c, QMP_END_CLOSED, "closed by QEMU");
@@ -483,6 +519,7 @@ conn_close(struct conn *c)
 	loop_del(&c->watch);
 	loop_timer_del(&c->deadline);
 	loop_timer_del(&c->failing);
+	loop_timer_del(&c->pause);
 	while ((chunk = TAILQ_FIRST(&c->out)) != NULL) {
 		TAILQ_REMOVE(&c->out, chunk, entry);
 		chunk_free(chunk);

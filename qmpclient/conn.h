@@ -21,9 +21,20 @@
  * nothing that the other end does harms more than this connection.
  */
 
-#define CONN_GREETING_MS 10000 /* from the start to the greeting */
-#define CONN_REPLY_MS 10000 /* from the answer before to an answer */
-#define CONN_LINE_MS 10000 /* from the first byte of a line to its end */
+/* How long is waited, in ms. */
+struct conn_patience {
+	uint32_t greeting; /* from the start to the greeting */
+	/* from the answer before to an answer, from a line's start to its end */
+	uint32_t reply;
+};
+
+/*
+ * No more is read than this many bytes in CONN_ROUND_MS, so that one that
+ * sends without end costs the others little.  All that is ever asked of a
+ * machine at once is answered in less.
+ */
+#define CONN_ROUND_BYTES (512 * 1024)
+#define CONN_ROUND_MS 500
 #define CONN_COMMANDS_MAX 1024 /* not yet answered */
 #define CONN_COMMAND_LEN 4096
 
@@ -70,6 +81,10 @@ struct conn {
 	struct loop_fd watch;
 	struct loop_timer deadline;
 	struct loop_timer failing;
+	struct loop_timer pause; /* set: nothing is read */
+	struct conn_patience patience;
+	uint64_t round_since;
+	size_t round_bytes; /* read since then */
 	const struct conn_ops *ops;
 	void *owner;
 	const char *name; /* of the machine, for the log */
@@ -98,8 +113,8 @@ void conn_init(struct conn *);
  * conn_open: start on the connected, non-blocking socket fd, which the
  * connection owns from now on.  name stays the caller's.
  */
-void conn_open(struct conn *, int fd, const char *name, const struct conn_ops *,
-    void *owner);
+void conn_open(struct conn *, int fd, const char *name,
+    const struct conn_patience *, const struct conn_ops *, void *owner);
 
 /*
  * conn_begin: start the command execute; its arguments are members of the

@@ -16,6 +16,7 @@ static const struct error_row {
 } error_table[] = {
 	/* 7.2; 10.0 says "Could not open '...'" and "Failed to find ..." */
 	{ "failed to find host usb device ", NULL, RESULT_GONE },
+	{ "failed to open host usb device ", NULL, RESULT_UNOPENED },
 	{ "failed to open /dev/fdset/", ": No such file", RESULT_OTHER },
 	{ "failed to open ", ": No such file", RESULT_GONE },
 	{ "failed to open ", ": No such device", RESULT_GONE },
@@ -34,6 +35,16 @@ static const struct error_row {
 	{ "No 'usb-bus' bus found ", NULL, RESULT_NO_CONTROLLER },
 	{ "Device 'usb-host' can't go on ", NULL, RESULT_NO_CONTROLLER },
 	{ "Warning: speed mismatch ", NULL, RESULT_SPEED },
+	/* what no other try makes better */
+	{ "'usb-host' is not a valid device model ", NULL, RESULT_UNABLE },
+	{ "failed to init libusb", NULL, RESULT_UNABLE },
+	{ "Property 'usb-host.", "' not found", RESULT_UNABLE },
+	{ "Parameter '", "expects ", RESULT_UNABLE },
+	{ "Invalid parameter type for '", NULL, RESULT_UNABLE },
+	{ "hostbus out of range", NULL, RESULT_UNABLE },
+	{ "hostaddr out of range", NULL, RESULT_UNABLE },
+	{ "vendorid out of range", NULL, RESULT_UNABLE },
+	{ "productid out of range", NULL, RESULT_UNABLE },
 	{ "device_add not allowed while migrating", NULL, RESULT_MIGRATING },
 	{ "device_del not allowed while migrating", NULL, RESULT_MIGRATING },
 };
@@ -46,6 +57,8 @@ qmp_error_result(const char *class, const char *desc)
 
 	if (strcmp(class, QMP_CLASS_NOT_FOUND) == 0)
 		return RESULT_GONE;
+	if (strcmp(class, QMP_CLASS_NO_COMMAND) == 0)
+		return RESULT_UNABLE;
 	for (i = 0; i < sizeof(error_table) / sizeof(error_table[0]); i++) {
 		row = &error_table[i];
 		n = strlen(row->prefix);

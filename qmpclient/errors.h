@@ -10,6 +10,8 @@
 
 /* The class that means "no such id"; for device_del that is success. */
 #define QMP_CLASS_NOT_FOUND "DeviceNotFound"
+/* The class that means "no such command" (docs/interop/qmp-spec.rst). */
+#define QMP_CLASS_NO_COMMAND "CommandNotFound"
 
 /*
  * qmp_error_result: what an error reply to device_add or device_del means.

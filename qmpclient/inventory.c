@@ -9,9 +9,13 @@
 
 #include "inventory.h"
 #include "log.h"
+#include "qmpclient.h"
 
 #define CONTROLLERS_MAX 16
+#define SPEEDS_SLOW (1U << USB_SPEED_LOW | 1U << USB_SPEED_FULL)
+#define SPEEDS_HIGH (1U << USB_SPEED_HIGH)
 #define BUS_CHILDREN_MAX 128
+#define QOM_PERIPHERAL "/machine/peripheral"
 
 /*
  * QOM types (qemu -device help) with a USB bus of their own.  Where a
@@ -23,13 +27,17 @@ static const struct controller_type {
 	const char *usb2; /* property with the number of ports */
 	const char *usb3;
 	unsigned int ports;
+	unsigned int speeds; /* that they take, without super speed */
 } controller_types[] = {
-	{ "xhci", "p2", "p3", 4 },
-	{ "ehci", NULL, NULL, 6 },
-	{ "uhci", NULL, NULL, 2 },
-	{ "ohci", "num-ports", NULL, 3 },
-	{ "dwc2-usb", NULL, NULL, 1 },
+	{ "xhci", "p2", "p3", 4, SPEEDS_SLOW | SPEEDS_HIGH },
+	{ "ehci", NULL, NULL, 6, SPEEDS_HIGH },
+	{ "uhci", NULL, NULL, 2, SPEEDS_SLOW },
+	{ "ohci", "num-ports", NULL, 3, SPEEDS_SLOW },
+	{ "dwc2-usb", NULL, NULL, 1, SPEEDS_SLOW | SPEEDS_HIGH },
 };
+
+/* A controller of a type without SPEEDS_HIGH can serve an EHCI's ports. */
+#define COMPANION_OF "masterbus"
 
 /* A controller that was found, with its bus. */
 struct controller {
@@ -44,6 +52,15 @@ struct inventory {
 	void (*next)(struct inventory *); /* when all are answered */
 	struct controller controllers[CONTROLLERS_MAX];
 	unsigned int ncontrollers;
+	char companions[CONTROLLERS_MAX][QOM_NAME_MAX]; /* buses with some */
+	unsigned int ncompanions;
+	int whole; /* devices and controllers were asked for, too */
+	int has_add_fd;
+	int has_usb_host;
+	int has_hostdevice;
+	int migrating;
+	struct msg_vm_foreign *foreigns;
+	unsigned int nforeigns;
 	struct ports ports;
 	uint32_t listed; /* ports of any bus that x-query-usb names */
 	int automatic; /* a device is in a port that QEMU chose */
@@ -54,12 +71,14 @@ struct question {
 	void (*handle)(struct inventory *, const struct question *, yajl_val);
 	const struct controller_type *type;
 	unsigned int *number;
+	unsigned int foreign; /* index */
 	char path[QOM_PATH_MAX];
 	char name[QOM_NAME_MAX];
 };
 
 static void inventory_bus(struct inventory *);
 static void inventory_finish(struct inventory *);
+static void inventory_end(struct inventory *);
 
 /* Answers that are errors are no answers: a path that is not there. */
 static void
@@ -180,6 +199,88 @@ inventory_device_port(
 		dev->guest_port = ports_parse(YAJL_GET_STRING(v));
 }
 
+/* Devices that others gave to the machine. */
+
+static void
+foreign_hostdevice(struct msg_vm_foreign *f, const char *path)
+{
+	unsigned int bus, dev;
+	char end;
+
+	/* Another path, as of a set of descriptors, says nothing. */
+	if (sscanf(path, "/dev/bus/usb/%3u/%3u%c", &bus, &dev, &end) != 2)
+		return;
+	f->busnum = (uint16_t)bus;
+	f->devnum = (uint16_t)dev;
+}
+
+/* q->name is the property. */
+static void
+inventory_foreign_property(
+    struct inventory *inv, const struct question *q, yajl_val v)
+{
+	struct msg_vm_foreign *f = &inv->foreigns[q->foreign];
+	const char *text = YAJL_GET_STRING(v), *errstr;
+	struct usbport port;
+	uint16_t n = 0;
+
+	if (YAJL_IS_INTEGER(v) && YAJL_GET_INTEGER(v) > 0 &&
+	    YAJL_GET_INTEGER(v) <= UINT16_MAX)
+		n = (uint16_t)YAJL_GET_INTEGER(v);
+	memset(&port, 0, sizeof(port));
+	if (strcmp(q->name, "hostbus") == 0 && n != 0)
+		f->busnum = n;
+	else if (strcmp(q->name, "hostaddr") == 0 && n != 0)
+		f->devnum = n;
+	else if (strcmp(q->name, "vendorid") == 0)
+		f->vendor = n;
+	else if (strcmp(q->name, "productid") == 0)
+		f->product = n;
+	else if (text != NULL && strcmp(q->name, "hostdevice") == 0)
+		foreign_hostdevice(f, text);
+	else if (text != NULL && strcmp(q->name, "hostport") == 0 &&
+		 usbport_parse_chain(&port, text, &errstr) == 0)
+		f->port = port;
+}
+
+static void
+inventory_foreign(struct inventory *inv, const char *path, const char *name)
+{
+	static const char *const properties[] = { "hostbus", "hostaddr",
+		"vendorid", "productid", "hostport", "hostdevice" };
+	struct msg_vm_foreign *f;
+	struct question *q;
+	size_t i;
+
+	if (inv->nforeigns == VM_FOREIGNS_MAX) {
+		log_warnx("%s: more than %d devices that others gave it",
+		    inv->vm->conf.name, VM_FOREIGNS_MAX);
+		return;
+	}
+	if (inv->foreigns == NULL &&
+	    (inv->foreigns = calloc(VM_FOREIGNS_MAX, sizeof(*f))) == NULL)
+		fatal("calloc");
+	f = &inv->foreigns[inv->nforeigns];
+	f->vm = inv->vm->conf.vm;
+	/* What has no id of its own has a name like device[3]. */
+	if (strcmp(path, QOM_PERIPHERAL) != 0) {
+		strlcpy(f->id, path, sizeof(f->id));
+		strlcat(f->id, "/", sizeof(f->id));
+	}
+	strlcat(f->id, name, sizeof(f->id));
+	for (i = 0; i < sizeof(properties) / sizeof(properties[0]); i++) {
+		q = inventory_question(inv, inventory_foreign_property);
+		q->foreign = inv->nforeigns;
+		if (inventory_path(q, path, name) == -1) {
+			inventory_forget(inv, q);
+			return;
+		}
+		strlcpy(q->name, properties[i], sizeof(q->name));
+		inventory_get(inv, q, properties[i]);
+	}
+	inv->nforeigns++;
+}
+
 static void
 inventory_device(struct inventory *inv, const char *path, const char *name)
 {
@@ -187,8 +288,11 @@ inventory_device(struct inventory *inv, const char *path, const char *name)
 	struct device *dev;
 	struct qmpid parts;
 
-	if (qmpid_parse(&parts, name) == -1)
+	if (strcmp(path, QOM_PERIPHERAL) != 0 ||
+	    qmpid_parse(&parts, name) == -1) {
+		inventory_foreign(inv, path, name);
 		return;
+	}
 	if ((dev = vm_device_find(inv->vm, name)) != NULL) {
 		dev->seen = DEVICE_KNOWN;
 		return;
@@ -232,6 +336,28 @@ inventory_controller_bus(
 }
 
 static void
+inventory_companion(struct inventory *inv, const struct question *q, yajl_val v)
+{
+	(void)q;
+	if (YAJL_IS_STRING(v) && YAJL_GET_STRING(v)[0] != '\0' &&
+	    inv->ncompanions < CONTROLLERS_MAX)
+		strlcpy(inv->companions[inv->ncompanions++], YAJL_GET_STRING(v),
+		    QOM_NAME_MAX);
+}
+
+static void
+inventory_ask_companion(
+    struct inventory *inv, const char *path, const char *name)
+{
+	struct question *q = inventory_question(inv, inventory_companion);
+
+	if (inventory_path(q, path, name) == -1)
+		inventory_forget(inv, q);
+	else
+		inventory_get(inv, q, COMPANION_OF);
+}
+
+static void
 inventory_controller(
     struct inventory *inv, const char *path, const char *name, const char *type)
 {
@@ -242,6 +368,8 @@ inventory_controller(
 	     i++) {
 		if (strstr(type, controller_types[i].part) == NULL)
 			continue;
+		if ((controller_types[i].speeds & SPEEDS_HIGH) == 0)
+			inventory_ask_companion(inv, path, name);
 		q = inventory_question(inv, inventory_controller_bus);
 		q->type = &controller_types[i];
 		if (inventory_path(q, path, name) == -1)
@@ -271,11 +399,98 @@ inventory_container(
 	}
 }
 
+/* What QEMU is able to, and what it is doing. */
+
+/* MigrationStatus of qapi/migration.json, those that come before an end. */
+int
+inventory_is_migrating(const char *status)
+{
+	static const char *const over[] = { "none", "completed", "failed",
+		"cancelled", NULL };
+	size_t i;
+
+	for (i = 0; over[i] != NULL; i++)
+		if (strcmp(status, over[i]) == 0)
+			return 0;
+	return 1;
+}
+
 static void
 inventory_status(struct inventory *inv, const struct question *q, yajl_val v)
 {
+	const char *status = qmp_string(v, "status");
+
 	(void)q;
 	inv->vm->running = YAJL_IS_TRUE(qmp_member(v, "running"));
+	if (status != NULL && strcmp(status, "inmigrate") == 0)
+		inv->migrating = 1;
+}
+
+static void
+inventory_migration(struct inventory *inv, const struct question *q, yajl_val v)
+{
+	const char *status = qmp_string(v, "status");
+
+	(void)q;
+	if (status != NULL && inventory_is_migrating(status))
+		inv->migrating = 1;
+}
+
+static int
+list_has_name(yajl_val list, const char *name)
+{
+	const char *found;
+	size_t i;
+
+	for (i = 0; i < inventory_length(list); i++) {
+		found = qmp_string(list->u.array.values[i], "name");
+		if (found != NULL && strcmp(found, name) == 0)
+			return 1;
+	}
+	return 0;
+}
+
+static void
+inventory_commands(struct inventory *inv, const struct question *q, yajl_val v)
+{
+	(void)q;
+	inv->has_add_fd = list_has_name(v, "add-fd");
+}
+
+static void
+inventory_usb_host(struct inventory *inv, const struct question *q, yajl_val v)
+{
+	(void)q;
+	inv->has_usb_host = 1; /* else the answer is an error */
+	inv->has_hostdevice = list_has_name(v, "hostdevice");
+}
+
+static void
+inventory_ask_abilities(struct inventory *inv)
+{
+	struct json *j;
+
+	inventory_ask(
+	    inv, "query-commands", inventory_question(inv, inventory_commands));
+	j = conn_begin(&inv->vm->conn, "device-list-properties");
+	json_str(j, "typename", "usb-host");
+	conn_add(&inv->vm->conn, 0, inventory_answer,
+	    inventory_question(inv, inventory_usb_host));
+}
+
+static void
+inventory_choose_handover(struct inventory *inv)
+{
+	struct vm *vm = inv->vm;
+
+	strlcpy(vm->unable,
+	    inv->has_usb_host ? "" : "it has no device usb-host",
+	    sizeof(vm->unable));
+	vm->handover = (enum handover)vm->conf.handover;
+	if (vm->handover == HANDOVER_AUTO)
+		vm->handover = inv->has_add_fd && inv->has_hostdevice
+				   ? HANDOVER_FD
+				   : HANDOVER_ADDRESS;
 }
 
 static struct inventory *
@@ -294,18 +509,21 @@ inventory_new(struct vm *vm, void (*next)(struct inventory *))
 void
 inventory_start(struct vm *vm)
 {
-	static const char *const containers[] = { "/machine/peripheral",
+	static const char *const containers[] = { QOM_PERIPHERAL,
 		"/machine/peripheral-anon", "/machine/unattached" };
 	struct inventory *inv = inventory_new(vm, inventory_bus);
 	struct question *q;
 	struct device *dev;
 	size_t i;
 
-	vm->bus_path[0] = '\0';
+	inv->whole = 1;
 	TAILQ_FOREACH(dev, &vm->devices, entry)
 		dev->seen = DEVICE_UNSEEN;
 	inventory_ask(
 	    inv, "query-status", inventory_question(inv, inventory_status));
+	inventory_ask(
+	    inv, "query-migrate", inventory_question(inv, inventory_migration));
+	inventory_ask_abilities(inv);
 	for (i = 0; i < sizeof(containers) / sizeof(containers[0]); i++) {
 		q = inventory_question(inv, inventory_container);
 		strlcpy(q->path, containers[i], sizeof(q->path));
@@ -433,6 +651,17 @@ inventory_ask_number(struct inventory *inv, const struct controller *c,
 	inventory_get(inv, q, property);
 }
 
+static int
+inventory_has_companion(const struct inventory *inv, const char *bus)
+{
+	unsigned int i;
+
+	for (i = 0; i < inv->ncompanions; i++)
+		if (strcmp(inv->companions[i], bus) == 0)
+			return 1;
+	return 0;
+}
+
 static void
 inventory_bus(struct inventory *inv)
 {
@@ -441,9 +670,11 @@ inventory_bus(struct inventory *inv)
 	int n;
 
 	vm->problem[0] = '\0';
+	inventory_choose_handover(inv);
 	if ((c = inventory_choose(inv)) == NULL) {
-		inventory_stop(vm);
-		vm_inventory_done(vm);
+		vm->bus_path[0] = '\0';
+		vm->had_bus = 0;
+		inventory_end(inv);
 		return;
 	}
 	n = snprintf(
@@ -455,15 +686,39 @@ inventory_bus(struct inventory *inv)
 	}
 	strlcpy(vm->bus_name, c->bus, sizeof(vm->bus_name));
 	inv->ports.usb2 = c->type->ports;
+	inv->ports.speeds = c->type->speeds;
+	if (inventory_has_companion(inv, c->bus))
+		inv->ports.speeds |= SPEEDS_SLOW;
 	inventory_ask_number(inv, c, c->type->usb2, &inv->ports.usb2);
 	inventory_ask_number(inv, c, c->type->usb3, &inv->ports.usb3);
 	inventory_ask_taken(inv);
 }
 
+/* What was found goes to the machine, and the inventory is no more. */
+static void
+inventory_end(struct inventory *inv)
+{
+	struct msg_vm_foreign *foreigns = inv->foreigns;
+	unsigned int n = inv->nforeigns;
+	struct vm *vm = inv->vm;
+	int whole = inv->whole;
+
+	if (whole) {
+		vm->migrating = inv->migrating;
+		inv->foreigns = NULL;
+	}
+	inventory_stop(vm);
+	if (whole)
+		vm_inventory_done(vm, foreigns, n);
+}
+
 static void
 inventory_finish(struct inventory *inv)
 {
+	struct msg_vm_number m = { .vm = inv->vm->conf.vm };
 	struct vm *vm = inv->vm;
+	uint32_t before = vm->ready ? vm->ports.taken : 0;
+	int had_bus = vm->had_bus;
 	struct device *dev;
 
 	vm->ports = inv->ports;
@@ -471,8 +726,10 @@ inventory_finish(struct inventory *inv)
 		vm->ports.taken |= inv->listed;
 	TAILQ_FOREACH(dev, &vm->devices, entry)
 		vm->ports.taken |= ports_bit(dev->guest_port);
-	inventory_stop(vm);
-	vm_inventory_done(vm);
+	vm->had_bus = 1;
+	if (vm->ready && (!had_bus || (before & ~vm->ports.taken) != 0))
+		tell_engine(MSG_VM_PORT, &m);
+	inventory_end(inv);
 }
 
 void
@@ -480,9 +737,10 @@ inventory_recount(struct vm *vm)
 {
 	struct inventory *inv;
 
-	if (vm->inventory != NULL)
+	if (vm->inventory != NULL || vm->migrating)
 		return;
-	if (vm->bus_path[0] == '\0')
+	/* What others gave it is found with all the rest only. */
+	if (vm->bus_path[0] == '\0' || vm->nforeigns > 0)
 		inventory_start(vm);
 	else {
 		inv = inventory_new(vm, inventory_finish);
@@ -496,6 +754,8 @@ inventory_recount(struct vm *vm)
 void
 inventory_stop(struct vm *vm)
 {
+	if (vm->inventory != NULL)
+		free(vm->inventory->foreigns);
 	free(vm->inventory);
 	vm->inventory = NULL;
 }

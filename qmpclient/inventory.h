@@ -24,6 +24,9 @@ void inventory_start(struct vm *);
  */
 void inventory_recount(struct vm *);
 
+/* inventory_is_migrating: 1 if the status is of a migration that goes on. */
+int inventory_is_migrating(const char *status);
+
 /* inventory_stop: forget it; to be called when the connection is closed. */
 void inventory_stop(struct vm *);
 

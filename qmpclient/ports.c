@@ -24,42 +24,100 @@ ports_range_ok(const struct port_range *range)
 	return range->first <= range->last && range->last <= PORTS_MAX;
 }
 
-/* How many ports the bus has for a device of that speed. */
+/* Speeds that port number n takes, as bits. */
 static unsigned int
-ports_for(const struct ports *ports, enum usbspeed speed)
+port_speeds(const struct ports *ports, unsigned int n)
+{
+	return (n <= ports->usb2 ? ports->speeds : 0) |
+	       (n <= ports->usb3 ? 1U << USB_SPEED_SUPER : 0);
+}
+
+/* How many ports the bus has for one of those speeds. */
+static unsigned int
+ports_for(const struct ports *ports, unsigned int speeds)
 {
 	unsigned int n;
 
-	n = speed == USB_SPEED_SUPER && ports->usb3 > 0 ? ports->usb3
-							: ports->usb2;
-	return n <= PORTS_MAX ? n : PORTS_MAX;
+	for (n = PORTS_MAX; n > 0; n--)
+		if (port_speeds(ports, n) & speeds)
+			break;
+	return n;
 }
 
-unsigned int
-ports_choose(const struct ports *ports, const struct port_range *range,
-    enum usbspeed speed)
+static unsigned int
+lowest_free(const struct ports *ports, const struct port_range *range,
+    unsigned int speeds)
 {
 	unsigned int i = range->first == 0 ? 1 : range->first;
-	unsigned int last = ports_for(ports, speed);
+	unsigned int last = range->first == 0 ? PORTS_MAX : range->last;
 
-	if (range->first != 0 && range->last < last)
-		last = range->last;
 	for (; i <= last; i++)
-		if ((ports->taken & ports_bit(i)) == 0)
+		if ((port_speeds(ports, i) & speeds) != 0 &&
+		    (ports->taken & ports_bit(i)) == 0)
 			return i;
 	return 0;
 }
 
-void
-ports_why_none(const struct ports *ports, const struct port_range *range,
-    enum usbspeed speed, const char *bus, char *buf, size_t size)
+unsigned int
+ports_choose(const struct ports *ports, const struct port_range *range,
+    enum usbspeed speed, unsigned int speeds)
 {
-	unsigned int n = ports_for(ports, speed);
+	unsigned int port = lowest_free(ports, range, 1U << speed);
+
+	return port != 0 ? port : lowest_free(ports, range, speeds);
+}
+
+static void
+speed_names(unsigned int speeds, char *buf, size_t size)
+{
+	static const char *const names[USB_SPEED_MAX] = {
+		[USB_SPEED_LOW] = "low",
+		[USB_SPEED_FULL] = "full",
+		[USB_SPEED_HIGH] = "high",
+		[USB_SPEED_SUPER] = "super",
+	};
+	unsigned int i;
+
+	buf[0] = '\0';
+	for (i = USB_SPEED_LOW; i < USB_SPEED_MAX; i++) {
+		if ((speeds & 1U << i) == 0)
+			continue;
+		if (buf[0] != '\0')
+			strlcat(buf, " or ", size);
+		strlcat(buf, names[i], size);
+	}
+	strlcat(buf, " speed", size);
+}
+
+static void
+why_no_speed(const struct ports *ports, unsigned int speeds, const char *bus,
+    char *buf, size_t size)
+{
+	char takes[64], runs[64];
+	unsigned int n, all = 0;
+
+	for (n = 1; n <= PORTS_MAX; n++)
+		all |= port_speeds(ports, n);
+	speed_names(all, takes, sizeof(takes));
+	speed_names(speeds, runs, sizeof(runs));
+	snprintf(buf, size, "bus %s takes %s only, the device runs at %s", bus,
+	    takes, runs);
+}
+
+enum result
+ports_why_none(const struct ports *ports, const struct port_range *range,
+    unsigned int speeds, const char *bus, char *buf, size_t size)
+{
+	unsigned int n = ports_for(ports, speeds);
 	char policy[64];
 
+	if (n == 0) {
+		why_no_speed(ports, speeds, bus, buf, size);
+		return RESULT_SPEED;
+	}
 	if (range->first == 0) {
 		snprintf(buf, size, "no free port on bus %s", bus);
-		return;
+		return RESULT_BUS_FULL;
 	}
 	if (range->first == range->last)
 		snprintf(policy, sizeof(policy), "port %u", range->first);
@@ -74,6 +132,7 @@ ports_why_none(const struct ports *ports, const struct port_range *range,
 		snprintf(buf, size,
 		    "no free port on bus %s, the policy allows %s only", bus,
 		    policy);
+	return RESULT_BUS_FULL;
 }
 
 unsigned int

@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include "usbdev.h"
+#include "msg.h"
 
 /*
  * Which ports of a guest's USB bus are free.  QEMU must never choose one: on
@@ -18,8 +18,9 @@
 #define PORTS_MAX 15 /* of a QEMU xHCI: hw/usb/hcd-xhci.h XHCI_MAXPORTS_2/3 */
 
 struct ports {
-	unsigned int usb2; /* ports 1 to usb2 take low, full, high speed */
+	unsigned int usb2; /* ports 1 to usb2 take speeds */
 	unsigned int usb3; /* ports 1 to usb3 take super speed */
+	unsigned int speeds; /* bit i for each enum usbspeed i */
 	uint32_t taken; /* bit i: port i */
 };
 
@@ -36,19 +37,21 @@ struct port_range {
 int ports_range_ok(const struct port_range *);
 
 /*
- * ports_choose: lowest free port of the range for a device of that speed; 0
- * if there is none.  On a bus without super speed ports such a device gets
- * another one, QEMU then runs it at high speed.
+ * ports_choose: lowest free port of the range for a device of that speed, or
+ * else for one of the speeds at which it can run, too (usbdev_speeds); 0 if
+ * there is none.  QEMU tries a port whose speeds are others in vain, and
+ * leaks the descriptor that it was sent.
  */
-unsigned int ports_choose(
-    const struct ports *, const struct port_range *, enum usbspeed);
+unsigned int ports_choose(const struct ports *, const struct port_range *,
+    enum usbspeed, unsigned int speeds);
 
 /*
- * ports_why_none: why ports_choose found none on the bus of that name, in
- * words that name the range, into buf of size bytes.
+ * ports_why_none: why ports_choose found none on the bus of that name:
+ * RESULT_SPEED or RESULT_BUS_FULL, with words that name speeds or range in
+ * buf of size bytes.
  */
-void ports_why_none(const struct ports *, const struct port_range *,
-    enum usbspeed, const char *bus, char *buf, size_t size);
+enum result ports_why_none(const struct ports *, const struct port_range *,
+    unsigned int speeds, const char *bus, char *buf, size_t size);
 
 /*
  * ports_parse: port number of a QEMU port path, "4" or "4.1" (behind a hub

@@ -170,28 +170,7 @@ shared_late(void *arg)
 	if (vm->shared.late)
 		return;
 	vm->shared.late = 1;
-	vm_say_state(vm, vm->ready ? VM_READY : VM_CONNECTING, SHARED_BUSY);
-}
-
-void
-shared_compare(struct vm *vm)
-{
-	struct device *dev, *next;
-	char text[MSG_TEXT_MAX];
-
-	for (dev = TAILQ_FIRST(&vm->devices); dev != NULL; dev = next) {
-		next = TAILQ_NEXT(dev, entry);
-		if (dev->seen == DEVICE_NEW)
-			vm_device_say(vm, dev, MSG_VM_HAS);
-		if (dev->seen != DEVICE_UNSEEN)
-			continue;
-		vm_device_say(vm, dev, MSG_VM_DROPPED);
-		vm_device_remove(vm, dev);
-	}
-	if (vm->shared.late) {
-		vm_ready_text(vm, text, sizeof(text));
-		vm_say_state(vm, VM_READY, text);
-	}
+	vm_say_state(vm, vm->ready ? VM_READY : VM_GREETING, SHARED_BUSY);
 }
 
 void
@@ -204,8 +183,6 @@ shared_online(struct vm *vm)
 	vm->shared.late = 0;
 	waiting_end(vm->conf.vm, 0);
 	attach_vm_online(vm->conf.vm);
-	if (vm->running && vm->nfdsets > 0)
-		detach_fdsets(vm);
 }
 
 void

@@ -50,12 +50,7 @@ int shared_want(struct vm *);
  */
 void shared_wait(const struct msg_detach *);
 
-/*
- * shared_compare: the inventory of a machine that was ready before is
- * complete: tell the engine of devices of ours that others took out or that
- * are new.  shared_online: it is complete, send what has waited.
- */
-void shared_compare(struct vm *);
+/* shared_online: the inventory is complete: send what has waited. */
 void shared_online(struct vm *);
 
 /* shared_lost: the machine is lost or leaves: fail what has waited. */

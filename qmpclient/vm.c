@@ -112,8 +112,8 @@ vm_port_free(struct vm *vm, unsigned int port)
 
 /* The life of a connection. */
 
-void
-vm_say_state(const struct vm *vm, enum vm_state state, const char *text)
+static void
+say_state(const struct vm *vm, enum vm_state state, const char *text, int told)
 {
 	struct msg_vm_state m;
 	struct json *j;
@@ -121,6 +121,9 @@ vm_say_state(const struct vm *vm, enum vm_state state, const char *text)
 	memset(&m, 0, sizeof(m));
 	m.vm = vm->conf.vm;
 	m.state = state;
+	m.handover = vm->handover;
+	m.migrating = (uint32_t)vm->migrating;
+	m.told = (uint32_t)told;
 	strlcpy(m.text, text, sizeof(m.text));
 	tell_engine(MSG_VM_STATE, &m);
 
@@ -131,6 +134,27 @@ vm_say_state(const struct vm *vm, enum vm_state state, const char *text)
 	if (vm->pid != 0)
 		json_num(j, "pid", vm->pid);
 	audit_end();
+}
+
+void
+vm_say_state(const struct vm *vm, enum vm_state state, const char *text)
+{
+	say_state(vm, state, text, 0);
+}
+
+void
+vm_say_ready(struct vm *vm, int told)
+{
+	char text[MSG_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "QEMU %.40s, handover %s%s%s%s%s%s",
+	    vm->version, vm->handover == HANDOVER_FD ? "fd" : "address",
+	    vm->migrating ? "; migrating" : "", vm->unable[0] ? "; " : "",
+	    vm->unable, vm->problem[0] ? "; " : "", vm->problem);
+	if (!told && strcmp(text, vm->ready_text) == 0)
+		return;
+	strlcpy(vm->ready_text, text, sizeof(vm->ready_text));
+	say_state(vm, VM_READY, text, told);
 }
 
 /* All that was known of the machine at the other end. */
@@ -148,6 +172,11 @@ vm_forget(struct vm *vm)
 	while ((dev = TAILQ_FIRST(&vm->devices)) != NULL)
 		vm_device_remove(vm, dev);
 	memset(&vm->ports, 0, sizeof(vm->ports));
+	free(vm->foreigns);
+	vm->foreigns = NULL;
+	vm->nforeigns = 0;
+	vm->migrating = vm->recheck = vm->had_bus = 0;
+	vm->unable[0] = vm->ready_text[0] = '\0';
 	vm->bus_path[0] = vm->bus_name[0] = vm->problem[0] = '\0';
 	vm->nfdsets = 0;
 	vm->running = 0;
@@ -163,8 +192,10 @@ vm_add(const struct msg_vm *conf)
 		fatalx("machine %u is there already", conf->vm);
 	if (!msg_string_ok(conf->name, sizeof(conf->name)) ||
 	    !msg_string_ok(conf->bus, sizeof(conf->bus)) ||
-	    conf->handover > HANDOVER_ADDRESS ||
-	    conf->monitor > MONITOR_SHARED || !ports_range_ok(&range))
+	    conf->handover >= HANDOVER_MAX || conf->monitor > MONITOR_SHARED ||
+	    conf->greeting_ms == 0 || conf->greeting_ms > QMP_TIMEOUT_MAX ||
+	    conf->reply_ms == 0 || conf->reply_ms > QMP_TIMEOUT_MAX ||
+	    !ports_range_ok(&range))
 		fatalx("machine %u makes no sense", conf->vm);
 	if ((vm = calloc(1, sizeof(*vm))) == NULL)
 		fatal("calloc");
@@ -191,6 +222,7 @@ void
 vm_socket(uint32_t number, int32_t pid, int fd)
 {
 	struct vm *vm = vm_find(number);
+	struct conn_patience patience;
 
 	if (vm == NULL || vm->conn.fd != -1 || vm->shared.wanted != vm->ready)
 		fatalx("no use for a socket of machine %u", number);
@@ -200,11 +232,13 @@ vm_socket(uint32_t number, int32_t pid, int fd)
 	}
 	vm->pid = pid;
 	vm->shared.wanted = 0;
-	conn_open(&vm->conn, fd, vm->conf.name,
+	patience.greeting = vm->conf.greeting_ms;
+	patience.reply = vm->conf.reply_ms;
+	conn_open(&vm->conn, fd, vm->conf.name, &patience,
 	    vm->conf.monitor == MONITOR_SHARED ? &vm_shared_ops : &vm_conn_ops,
 	    vm);
 	if (!vm->ready)
-		vm_say_state(vm, VM_CONNECTING, "connected, no greeting yet");
+		vm_say_state(vm, VM_GREETING, "connected, no greeting yet");
 }
 
 static void
@@ -249,6 +283,29 @@ vm_capabilities(void *owner, const struct reply *reply, void *arg)
 		    "refused to negotiate: %s", reply->desc);
 }
 
+static void
+vm_no_matter(void *owner, const struct reply *reply, void *arg)
+{
+	(void)owner;
+	(void)reply;
+	(void)arg;
+}
+
+/* Without it QEMU tells of no migration (qapi/migration.json). */
+static void
+vm_ask_for_events(struct vm *vm)
+{
+	struct json *j = conn_begin(&vm->conn, "migrate-set-capabilities");
+
+	json_array(j, "capabilities");
+	json_object(j, NULL);
+	json_str(j, "capability", "events");
+	json_bool(j, "state", 1);
+	json_end(j, '}');
+	json_end(j, ']');
+	conn_add(&vm->conn, 0, vm_no_matter, NULL);
+}
+
 /*
  * Without OOB: with it QEMU would read ahead, and of two descriptors in
  * flight one would be lost.
@@ -261,32 +318,70 @@ vm_greeting(void *owner, const char *version)
 	strlcpy(vm->version, version, sizeof(vm->version));
 	conn_begin(&vm->conn, "qmp_capabilities");
 	conn_add(&vm->conn, 0, vm_capabilities, NULL);
+	vm_ask_for_events(vm);
 	inventory_start(vm);
 	conn_send(&vm->conn, -1);
 }
 
-void
-vm_ready_text(const struct vm *vm, char *buf, size_t size)
+/* What it has now against what the engine knows. */
+static void
+vm_compare(struct vm *vm)
 {
-	snprintf(buf, size, "QEMU %s%s%s", vm->version,
-	    vm->problem[0] != '\0' ? "; " : "", vm->problem);
+	struct device *dev, *next;
+
+	for (dev = TAILQ_FIRST(&vm->devices); dev != NULL; dev = next) {
+		next = TAILQ_NEXT(dev, entry);
+		if (dev->at != DEVICE_ATTACHED)
+			continue;
+		if (dev->seen == DEVICE_NEW)
+			vm_device_say(vm, dev, MSG_VM_HAS);
+		if (dev->seen != DEVICE_UNSEEN)
+			continue;
+		vm_device_say(vm, dev, MSG_VM_DROPPED);
+		vm_device_remove(vm, dev);
+	}
+}
+
+/* 1 if the list is another one than before. */
+static int
+vm_tell_foreigns(struct vm *vm, struct msg_vm_foreign *list, unsigned int n)
+{
+	unsigned int i;
+	int same =
+	    n == vm->nforeigns &&
+	    (n == 0 || memcmp(list, vm->foreigns, n * sizeof(*list)) == 0);
+
+	free(vm->foreigns);
+	vm->foreigns = list;
+	vm->nforeigns = n;
+	if (same && vm->ready)
+		return 0;
+	for (i = 0; i < n; i++)
+		tell_engine(MSG_VM_FOREIGN, &list[i]);
+	return 1;
 }
 
 void
-vm_inventory_done(struct vm *vm)
+vm_inventory_done(struct vm *vm, struct msg_vm_foreign *list, unsigned int n)
 {
-	char text[MSG_TEXT_MAX];
+	int changed = vm_tell_foreigns(vm, list, n) || vm->shared.late;
 	struct device *dev;
 
 	if (!vm->ready) {
 		TAILQ_FOREACH(dev, &vm->devices, entry)
 			vm_device_say(vm, dev, MSG_VM_HAS);
-		vm_ready_text(vm, text, sizeof(text));
 		vm->ready = 1;
-		vm_say_state(vm, VM_READY, text);
-	} else if (vm->conf.monitor == MONITOR_SHARED)
-		shared_compare(vm);
+	} else
+		vm_compare(vm);
+	vm_say_ready(vm, changed);
 	shared_online(vm);
+	if (vm->running && vm->nfdsets > 0 && !vm->migrating)
+		detach_fdsets(vm);
+	if (vm->recheck) {
+		vm->recheck = 0;
+		inventory_start(vm);
+		conn_send(&vm->conn, -1);
+	}
 }
 
 static void
@@ -300,6 +395,17 @@ vm_recount_soon(struct vm *vm)
 {
 	if (vm->ready && vm->conn.fd != -1 && vm->recount.at == 0)
 		loop_timer_set(&vm->recount, VM_RECOUNT_MS, vm_recount, vm);
+}
+
+static void
+vm_look_again(struct vm *vm)
+{
+	if (vm->inventory != NULL) {
+		vm->recheck = 1;
+		return;
+	}
+	inventory_start(vm);
+	conn_send(&vm->conn, -1);
 }
 
 /* Events. */
@@ -316,7 +422,29 @@ vm_event_resume(struct vm *vm, yajl_val data)
 {
 	(void)data;
 	vm->running = 1;
-	detach_fdsets(vm);
+	if (!vm->migrating)
+		detach_fdsets(vm);
+	else if (vm->ready)
+		vm_look_again(vm); /* the other end of a migration begins so */
+}
+
+/* Nothing is sent while it lasts; then what is there is asked. */
+static void
+vm_event_migration(struct vm *vm, yajl_val data)
+{
+	const char *status = qmp_string(data, "status");
+
+	if (status == NULL)
+		return;
+	if (!inventory_is_migrating(status))
+		vm_look_again(vm);
+	else if (!vm->migrating) {
+		vm->migrating = 1;
+		vm->recheck =
+		    vm->inventory != NULL; /* which may have missed it */
+		if (vm->ready)
+			vm_say_ready(vm, 0);
+	}
 }
 
 static void
@@ -363,6 +491,7 @@ vm_event(void *owner, const char *name, yajl_val data)
 		{ "RESUME", vm_event_resume },
 		{ "SHUTDOWN", vm_event_shutdown },
 		{ "DEVICE_DELETED", vm_event_deleted },
+		{ "MIGRATION", vm_event_migration },
 	};
 	struct vm *vm = owner;
 	size_t i;

@@ -41,6 +41,7 @@ TAILQ_HEAD(devices, device);
 /* More than the 64 slots of an xHCI and what two hubs may add. */
 #define VM_DEVICES_MAX 128
 #define VM_FDSETS_MAX 64
+#define VM_FOREIGNS_MAX 32
 #define QOM_PATH_MAX 256
 #define QOM_NAME_MAX 128
 
@@ -66,10 +67,18 @@ struct vm {
 	int ready; /* the engine was told so: an inventory was complete */
 	struct shared shared;
 	int running; /* guest code runs: query-status, STOP, RESUME */
+	int migrating; /* nothing is sent meanwhile */
+	int recheck; /* take another inventory after this one */
+	enum handover handover; /* in use: FD or ADDRESS */
+	char ready_text[MSG_TEXT_MAX]; /* last told */
+	char unable[32]; /* why it can take no device at all, or "" */
+	struct msg_vm_foreign *foreigns; /* as last told */
+	unsigned int nforeigns;
 	char version[64];
 	struct inventory *inventory; /* while one is taken */
 	struct loop_timer recount; /* ask which ports are taken */
 	char bus_path[QOM_PATH_MAX]; /* "": no bus to attach to */
+	int had_bus; /* at the end of the last inventory */
 	char bus_name[QOM_NAME_MAX];
 	char problem[128]; /* why there is none, or "" */
 	struct ports ports;
@@ -94,10 +103,12 @@ void vm_gone(uint32_t number);
 
 /*
  * vm_say_state: tell the engine of a state, why in text, and log it.
- * vm_ready_text: what is said of a machine that is ready, into buf.
+ * vm_say_ready: the same of a machine that is ready, in words of its own;
+ * told says that the engine was told of all that the machine has.  Nothing
+ * is said that was said last, unless told.
  */
 void vm_say_state(const struct vm *, enum vm_state, const char *text);
-void vm_ready_text(const struct vm *, char *buf, size_t size);
+void vm_say_ready(struct vm *, int told);
 
 /* vm_find: machine of that number, or NULL. */
 struct vm *vm_find(uint32_t number);
@@ -122,8 +133,12 @@ void vm_device_say(
 /* vm_port_free: nothing is in that guest port any more. */
 void vm_port_free(struct vm *, unsigned int port);
 
-/* vm_inventory_done: all questions were answered. */
-void vm_inventory_done(struct vm *);
+/*
+ * vm_inventory_done: all questions were answered; what others gave to the
+ * machine are n devices at foreigns, which is taken (malloc; NULL if none).
+ */
+void vm_inventory_done(
+    struct vm *, struct msg_vm_foreign *foreigns, unsigned int n);
 
 /*
  * vm_recount_soon: what is in the guest's ports may have changed without us;

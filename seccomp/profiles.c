@@ -6,7 +6,7 @@
 #include "promises.h"
 
 const char *const profile_table[PROC_MAX] = {
-	[PROC_PARENT] = "stdio sendfd beneath unix watch children",
+	[PROC_PARENT] = "stdio sendfd beneath unix usbfs watch children",
 	[PROC_ENGINE] = "stdio recvfd control",
 	[PROC_MONITOR] = "stdio rpath uevent",
 	[PROC_QMPCLIENT] = "stdio recvfd qmp",

@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <linux/usbdevice_fs.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -47,6 +49,9 @@ static const char *const sendfd_calls[] = { NULL };
  */
 static const char *const beneath_calls[] = { "openat2", "fstat", NULL };
 
+/* Which interface and what with it is behind a pointer, too. */
+static const char *const usbfs_calls[] = { NULL };
+
 static const char *const watch_calls[] = { "inotify_add_watch",
 	"inotify_rm_watch", "getdents64", NULL };
 
@@ -67,6 +72,7 @@ const struct promise promise_table[] = {
 	    beneath_calls },
 	{ "watch", "watch and list directories, watch processes for their end",
 	    watch_calls },
+	{ "usbfs", "bind the host's drivers to a USB device", usbfs_calls },
 	{ "children", "end and reap the other processes", children_calls },
 	{ NULL, NULL, NULL }
 };
@@ -112,6 +118,7 @@ const struct promise_arg promise_args[] = {
 	    { { INT_IS(1, SOL_SOCKET) }, { INT_IS(2, SO_PEERCRED) } } },
 	/* Without an address: send(2). */
 	{ "qmp", "sendto", { { 4, UINT64_MAX, 0 } } },
+	{ "usbfs", "ioctl", { { INT_IS(1, (uint32_t)USBDEVFS_IOCTL) } } },
 	{ "watch", "pidfd_open", { { INT_IS(1, 0) } } },
 	/* No other process group, and only to end it. */
 	{ "children", "kill",

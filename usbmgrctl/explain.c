@@ -10,6 +10,7 @@
 #include "json.h"
 #include "log.h"
 #include "output.h"
+#include "retry.h"
 
 static struct ctl_rule *rules;
 static size_t nrules;
@@ -77,6 +78,22 @@ print_identity(const struct usbdev *d)
 }
 
 static void
+print_retry(void)
+{
+	if (device.retry_ms != 0)
+		printf("It is tried again in %u.%03u s", device.retry_ms / 1000,
+		    device.retry_ms % 1000);
+	else if (device.failed != RESULT_OK && device.failed < RESULT_MAX)
+		printf("It is tried again");
+	else
+		return;
+	if (device.failed != RESULT_OK && device.failed < RESULT_MAX)
+		printf("%s %s", device.retry_ms != 0 ? ", or" : "",
+		    retry_event((enum result)device.failed));
+	puts(".");
+}
+
+static void
 print_text(void)
 {
 	char vm[4 * MSG_VM_NAME_MAX], reason[4 * MSG_TEXT_MAX];
@@ -94,11 +111,7 @@ print_text(void)
 	if (device.guest_port != 0)
 		printf(", guest port %u", device.guest_port);
 	printf(": %s\n", output_visible(device.reason, reason, sizeof(reason)));
-	if (device.retry_port)
-		puts("It is tried again when a port of the machine is free.");
-	if (device.retry_ms != 0)
-		printf("It is tried again in %u.%03u s.\n",
-		    device.retry_ms / 1000, device.retry_ms % 1000);
+	print_retry();
 }
 
 static void

@@ -10,6 +10,7 @@
 #include "json.h"
 #include "msg.h"
 #include "output.h"
+#include "retry.h"
 
 #define NAME_WIDTH 22
 
@@ -155,7 +156,10 @@ output_device_members(struct json *j, const struct ctl_device *d)
 	json_num(j, "request", d->request);
 	json_num(j, "guest_port", d->guest_port);
 	json_num(j, "retry_ms", d->retry_ms);
-	json_bool(j, "retry_port", d->retry_port != 0);
+	if (d->failed != RESULT_OK && d->failed < RESULT_MAX)
+		json_str(j, "retry_when", retry_event((enum result)d->failed));
+	else
+		json_null(j, "retry_when");
 }
 
 static void

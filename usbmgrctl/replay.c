@@ -152,7 +152,8 @@ print_actions(void)
 
 	core_sort_actions(replay.actions, replay.nactions);
 	for (i = 0; i < replay.nactions && !replay.silent; i++)
-		print_action(&replay.actions[i]);
+		if (replay.actions[i].type != ACT_RELEASE)
+			print_action(&replay.actions[i]);
 	replay.nactions = 0;
 }
 

@@ -38,7 +38,7 @@ static const char *const events_options[] = { [EVENTS_AUTO] = "auto",
 	[EVENTS_KERNEL] = "kernel" };
 
 static void parent_dispatch(struct chan *, enum msg_type, const void *, int);
-static void parent_qmp_socket(uint32_t, int, int, int32_t);
+static void parent_qmp_socket(uint32_t, int, int, int, int32_t);
 static void parent_qmp_again(uint32_t, int, int32_t);
 static void parent_qmp_gone(uint32_t);
 
@@ -359,6 +359,21 @@ parent_open_device(const struct msg_open_device *m)
 }
 
 static void
+parent_release_device(const struct msg_release_device *m)
+{
+	int bound = usbfs_release(m->busnum, m->devnum), error = errno;
+	struct json *j = audit_begin("release-device");
+
+	json_num(j, "busnum", m->busnum);
+	json_num(j, "devnum", m->devnum);
+	if (bound == -1)
+		json_str(j, "error", strerror(error));
+	else
+		json_num(j, "interfaces", bound);
+	audit_end();
+}
+
+static void
 parent_qmp_lost(struct chan *c, const struct msg_qmp_lost *m)
 {
 	if (m->end >= QMP_END_MAX ||
@@ -430,6 +445,9 @@ parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 	case MSG_OPEN_DEVICE:
 		parent_open_device(payload);
 		break;
+	case MSG_RELEASE_DEVICE:
+		parent_release_device(payload);
+		break;
 	case MSG_QMP_LOST:
 		parent_qmp_lost(c, payload);
 		break;
@@ -487,10 +505,12 @@ parent_qmp_gone(uint32_t number)
 }
 
 static void
-parent_qmp_socket(uint32_t number, int error, int fd, int32_t pid)
+parent_qmp_socket(uint32_t number, int error, int ended, int fd, int32_t pid)
 {
 	struct msg_qmp_socket sock = { .vm = number, .pid = pid };
-	struct msg_vm_socket told = { .vm = number, .error = error };
+	struct msg_vm_socket told = {
+		.vm = number, .error = error, .ended = (uint32_t)ended
+	};
 
 	audit_qmp(number, error, pid);
 	chan_send(to(PROC_ENGINE), MSG_VM_SOCKET, &told, -1);

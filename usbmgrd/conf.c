@@ -178,7 +178,8 @@ print_rule(const struct conf *conf, const struct conf_rule *rule, FILE *out)
 }
 
 void
-conf_print_vm_options(const struct msg_vm *m, FILE *out)
+conf_print_vm_options(
+    const struct msg_vm *m, enum monitor_use usual, FILE *out)
 {
 	if (m->bus[0] != '\0')
 		fprintf(out, " bus \"%s\"", m->bus);
@@ -187,8 +188,18 @@ conf_print_vm_options(const struct msg_vm *m, FILE *out)
 	else if (m->first_port != 0)
 		fprintf(out, " port %u-%u", m->first_port, m->last_port);
 	print_pledge(m->pledge, out);
-	if (m->handover == HANDOVER_ADDRESS)
-		fputs(" handover address", out);
+	if (m->handover != HANDOVER_AUTO)
+		fprintf(out, " handover %s",
+		    m->handover == HANDOVER_FD ? "fd" : "address");
+	if (m->monitor != usual)
+		fprintf(out, " monitor %s",
+		    m->monitor == MONITOR_SHARED ? "shared" : "persistent");
+	if (m->release == RELEASE_NOBODY)
+		fputs(" release nobody", out);
+	if (m->greeting_ms != QMP_TIMEOUT_DEFAULT)
+		fprintf(out, " timeout greeting %u", m->greeting_ms / 1000);
+	if (m->reply_ms != QMP_TIMEOUT_DEFAULT)
+		fprintf(out, " timeout reply %u", m->reply_ms / 1000);
 }
 
 static void
@@ -197,9 +208,7 @@ print_vm(const struct conf *conf, const struct conf_vm *vm, FILE *out)
 	const struct msg_vm *m = &vm->msg;
 
 	fprintf(out, "vm \"%s\" qmp \"%s\"", m->name, vm->qmp);
-	conf_print_vm_options(m, out);
-	if (m->monitor == MONITOR_SHARED)
-		fputs(" monitor shared", out);
+	conf_print_vm_options(m, MONITOR_PERSISTENT, out);
 	conf_print_adapters(conf, m->vm, out);
 	fputc('\n', out);
 }

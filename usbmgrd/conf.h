@@ -83,6 +83,9 @@ struct conf {
 	char control_group[CONF_GROUP_MAX]; /* "": that of root */
 	enum events_source events;
 	struct conf_process processes[PROC_MAX];
+	uint32_t
+	    greeting_ms; /* of machines that say nothing else; 0: not set */
+	uint32_t reply_ms;
 	uint32_t nvms;
 	uint32_t nrules;
 	TAILQ_HEAD(, conf_vm) vms;

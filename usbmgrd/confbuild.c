@@ -200,6 +200,7 @@ build_vm(char *name)
 	build.vm = vm;
 	build.vm_has_handover = 0;
 	build.vm_has_monitor = 0;
+	build.vm_has_release = 0;
 	free(name);
 }
 
@@ -298,13 +299,15 @@ build_vm_handover(char *value)
 {
 	if (build.vm_has_handover)
 		lex_error(lex_here(), "second handover \"%s\"", value);
+	else if (strcmp(value, "auto") == 0)
+		build.vm->msg.handover = HANDOVER_AUTO;
 	else if (strcmp(value, "fd") == 0)
 		build.vm->msg.handover = HANDOVER_FD;
 	else if (strcmp(value, "address") == 0)
 		build.vm->msg.handover = HANDOVER_ADDRESS;
 	else
-		lex_error(lex_here(), "handover \"%s\": expected fd or address",
-		    value);
+		lex_error(lex_here(),
+		    "handover \"%s\": expected auto, fd or address", value);
 	build.vm_has_handover = 1;
 	free(value);
 }
@@ -323,6 +326,91 @@ build_vm_monitor(char *value)
 		    "monitor \"%s\": expected persistent or shared", value);
 	build.vm_has_monitor = 1;
 	free(value);
+}
+
+void
+build_vm_release(char *value)
+{
+	if (build.vm_has_release)
+		lex_error(lex_here(), "second release \"%s\"", value);
+	else if (strcmp(value, "host") == 0)
+		build.vm->msg.release = RELEASE_HOST;
+	else if (strcmp(value, "nobody") == 0)
+		build.vm->msg.release = RELEASE_NOBODY;
+	else
+		lex_error(lex_here(), "release \"%s\": expected host or nobody",
+		    value);
+	build.vm_has_release = 1;
+	free(value);
+}
+
+/* Timeouts */
+
+void
+build_no_vm(void)
+{
+	build.vm = NULL;
+}
+
+static uint32_t *
+timeout_place(const char *which)
+{
+	if (strcmp(which, "greeting") == 0)
+		return build.vm != NULL ? &build.vm->msg.greeting_ms
+					: &build.conf->greeting_ms;
+	if (strcmp(which, "reply") == 0)
+		return build.vm != NULL ? &build.vm->msg.reply_ms
+					: &build.conf->reply_ms;
+	return NULL;
+}
+
+void
+build_timeout(char *which, char *seconds)
+{
+	uint32_t *place = timeout_place(which);
+	const char *errstr;
+	long long n;
+
+	n = strtonum(seconds, 1, QMP_TIMEOUT_MAX / 1000, &errstr);
+	if (place == NULL)
+		lex_error(lex_here(),
+		    "timeout \"%s\": expected greeting or reply", which);
+	else if (*place != 0)
+		lex_error(
+		    lex_here(), "second timeout %s \"%s\"", which, seconds);
+	else if (errstr != NULL)
+		lex_error(lex_here(),
+		    "timeout %s \"%s\": expected seconds, 1 to %d", which,
+		    seconds, QMP_TIMEOUT_MAX / 1000);
+	else
+		*place = (uint32_t)n * 1000;
+	free(which);
+	free(seconds);
+}
+
+static uint32_t
+timeout_of(uint32_t own, uint32_t common)
+{
+	if (own != 0)
+		return own;
+	return common != 0 ? common : QMP_TIMEOUT_DEFAULT;
+}
+
+static void
+fill_timeouts_of(const struct conf *conf, struct msg_vm *m)
+{
+	m->greeting_ms = timeout_of(m->greeting_ms, conf->greeting_ms);
+	m->reply_ms = timeout_of(m->reply_ms, conf->reply_ms);
+}
+
+static void
+fill_timeouts(struct conf *conf)
+{
+	struct conf_vm *vm;
+
+	TAILQ_FOREACH(vm, &conf->vms, entry)
+		fill_timeouts_of(conf, &vm->msg);
+	fill_timeouts_of(conf, &conf->eve.vm.msg);
 }
 
 void
@@ -394,6 +482,7 @@ build_finish(void)
 	if (conf->control[0] == '\0')
 		strlcpy(conf->control, RUNDIR "/usbmgrd.sock",
 		    sizeof(conf->control));
+	fill_timeouts(conf);
 	conf_check_shadows(conf);
 	return conf;
 }

@@ -38,8 +38,16 @@ void build_vm_ports(char *);
 void build_vm_pledge(char *);
 void build_vm_handover(char *);
 void build_vm_monitor(char *);
+void build_vm_release(char *);
 void build_vm_adapter(char *);
 void build_vm_end(void);
+
+/*
+ * build_timeout: of the machine being read, or after build_no_vm of all that
+ * have none of their own.
+ */
+void build_no_vm(void);
+void build_timeout(char *which, char *seconds);
 
 /* Each after build_rule(RULE_SOURCE). */
 void build_manifest(char *);

@@ -32,6 +32,7 @@ struct build {
 	struct conf_vm *vm; /* being read */
 	int vm_has_handover;
 	int vm_has_monitor;
+	int vm_has_release;
 	struct conf_source *source; /* of the rule being read */
 	struct lex_place eve_place;
 	struct lex_place adapter_place; /* the first one; path NULL: none */
@@ -68,7 +69,8 @@ void build_sources_finish(void);
 void conf_free_sources(struct conf *);
 void conf_print_source(const struct conf *, const struct conf_source *, FILE *);
 void conf_print_adapters(const struct conf *, uint32_t vm, FILE *);
-void conf_print_vm_options(const struct msg_vm *, FILE *);
+void conf_print_vm_options(
+    const struct msg_vm *, enum monitor_use usual, FILE *);
 const char *conf_add_source(
     const struct conf *, struct conf_source *, struct policy *);
 const char *conf_add_adapters(const struct conf *, struct policy *);

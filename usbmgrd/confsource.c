@@ -82,6 +82,7 @@ build_eve(void)
 	build.vm = &eve->vm;
 	build.vm_has_handover = 0;
 	build.vm_has_monitor = 0;
+	build.vm_has_release = 0;
 }
 
 void
@@ -225,9 +226,7 @@ print_eve(const struct conf_eve *eve, FILE *out)
 		fprintf(out, " domains \"%s\"", eve->domains);
 	if (strcmp(eve->vm.qmp, EVE_QMP) != 0)
 		fprintf(out, " qmp \"%s\"", eve->vm.qmp);
-	conf_print_vm_options(&eve->vm.msg, out);
-	if (eve->vm.msg.monitor == MONITOR_PERSISTENT)
-		fputs(" monitor persistent", out);
+	conf_print_vm_options(&eve->vm.msg, MONITOR_SHARED, out);
 	if (eve->nstates != 1 || eve->states[0] != EVE_RUNNING) {
 		fputs(" running {", out);
 		for (i = 0; i < eve->nstates; i++)

@@ -18,6 +18,7 @@ core_new(void)
 	RB_INIT(&core->devices);
 	TAILQ_INIT(&core->vms);
 	LIST_INIT(&core->orphans);
+	LIST_INIT(&core->foreigns);
 	retry_init(&core->retries);
 	core_source_init(core);
 	return core;
@@ -63,6 +64,7 @@ core_action_identify(struct core_action *a, const struct usbdev *d)
 	a->vendor = d->vendor;
 	a->product = d->product;
 	a->speed = (enum usbspeed)d->speed;
+	a->speeds = usbdev_speeds(d);
 	a->uevent = d->uevent;
 	memcpy(a->digest, d->digest, sizeof(a->digest));
 }
@@ -85,6 +87,8 @@ event_tick(struct core *core)
 {
 	struct retry *due;
 
+	if (core->settle_at != 0 && core->settle_at <= core->now)
+		core_vm_settle(core);
 	while ((due = retry_due(&core->retries, core->now)) != NULL)
 		if (due->dev != NULL)
 			core_device_reconcile(core, due->dev);
@@ -124,6 +128,12 @@ core_event(struct core *core, const struct core_event *ev, size_t *n)
 	case EV_VM_DROPPED:
 		core_event_vm_dropped(core, ev->u.has);
 		break;
+	case EV_VM_FOREIGN:
+		core_event_vm_foreign(core, ev->u.foreign);
+		break;
+	case EV_VM_PORT:
+		core_event_vm_port(core, ev->u.vm_number);
+		break;
 	case EV_RESULT:
 		core_event_result(core, ev->u.result);
 		break;
@@ -158,7 +168,11 @@ core_devnum(struct core *core, const struct usbport *port)
 uint64_t
 core_next(const struct core *core)
 {
-	return retry_next(&core->retries);
+	uint64_t next = retry_next(&core->retries);
+
+	if (core->settle_at != 0 && (next == 0 || core->settle_at < next))
+		return core->settle_at;
+	return next;
 }
 
 int
@@ -190,6 +204,7 @@ core_free(struct core *core)
 	while ((vm = TAILQ_FIRST(&core->vms)) != NULL) {
 		while (!RB_EMPTY(&vm->attachments))
 			core_att_free(core, RB_ROOT(&vm->attachments));
+		core_foreign_forget(core, vm, 1);
 		TAILQ_REMOVE(&core->vms, vm, entry);
 		free(vm);
 	}

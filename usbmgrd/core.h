@@ -31,6 +31,8 @@ enum core_event_type {
 	EV_VM_HAS, /* has */
 	EV_VM_STATE, /* vm_state */
 	EV_VM_DROPPED, /* has */
+	EV_VM_FOREIGN, /* foreign */
+	EV_VM_PORT, /* vm_number */
 	EV_RESULT, /* result */
 	EV_TICK, /* time passes */
 	/* EVE's files: between BEGIN and END all that there are */
@@ -56,6 +58,8 @@ struct core_event {
 		const struct msg_device_gone *gone;
 		const struct msg_vm_socket *vm_socket;
 		const struct msg_vm_has *has;
+		const struct msg_vm_foreign *foreign;
+		const struct msg_vm_number *vm_number;
 		const struct msg_vm_state *vm_state;
 		const struct msg_result *result;
 		struct bundle_list *adapters; /* the core takes them */
@@ -68,21 +72,23 @@ enum core_action_type {
 	ACT_DETACH,
 	ACT_ATTACH,
 	ACT_HOLD,
+	ACT_RELEASE, /* its machine died: back to the host's drivers */
 	ACT_VM_NEW, /* of EVE: vm and vmname */
 	ACT_VM_GONE /* vm */
 };
 
 struct core_action {
 	enum core_action_type type;
-	uint32_t vm; /* its number; 0 for a hold */
-	const char *vmname; /* NULL for a hold */
+	uint32_t vm; /* its number; 0 for a hold and a release */
+	const char *vmname; /* NULL for these */
 	uint32_t request; /* of an attach, also for its detach */
-	enum handover handover;
+	enum handover handover; /* of an attach: FD or ADDRESS */
 	struct usbport port;
 	uint16_t devnum;
 	uint16_t vendor; /* 0 in a detach of a device that was not seen */
 	uint16_t product;
 	enum usbspeed speed;
+	unsigned int speeds; /* usbdev_speeds */
 	int companion; /* the rule matched through the companion port */
 	uint64_t uevent;
 	uint8_t digest[USBDEV_DIGEST_LEN];

@@ -79,7 +79,7 @@ void
 core_att_reconcile(struct core *core, struct attachment *att)
 {
 	if (core->scan_done && att->state == ATT_ATTACHED &&
-	    !retry_blocks(&att->retry))
+	    !att->vm->migrating && !retry_blocks(&att->retry))
 		core_att_detach(core, att, "device removed");
 }
 
@@ -144,7 +144,8 @@ attach_failed(struct core *core, struct device *dev, struct vm *vm,
     const struct msg_result *m)
 {
 	dev->failed_vm = vm->conf.vm;
-	vm->full |= m->result == RESULT_BUS_FULL;
+	vm->full |=
+	    m->result == RESULT_BUS_FULL || m->result == RESULT_NO_CONTROLLER;
 	retry_failed(
 	    &core->retries, &dev->retry, core->now, (enum result)m->result);
 	snprintf(dev->failure, sizeof(dev->failure), "%.60s: %.190s",
@@ -178,7 +179,8 @@ result_of_attach(
 	/* What was refused is not what would be asked for now. */
 	if (dev != NULL && !att->outdated)
 		attach_failed(core, dev, att->vm, m);
-	att_left(core, att, m->result != RESULT_BUS_FULL);
+	att_left(core, att,
+	    m->result != RESULT_BUS_FULL && m->result != RESULT_NO_CONTROLLER);
 }
 
 static void

@@ -160,9 +160,11 @@ breach(
 static const struct vm *
 device_awaited_vm(const struct core *core, const struct device *dev)
 {
-	const struct vm *vm;
+	const struct vm *vm = core_vm_awaited(core);
 	unsigned int i;
 
+	if (vm != NULL)
+		return vm;
 	for (i = 0; dev->rule->nvms > 1 && i < dev->rule->nvms; i++) {
 		vm = core_vm_find(core, dev->rule->vms[i]);
 		if (!vm->known)
@@ -209,7 +211,7 @@ device_check_vm(const struct core *core, const struct device *dev,
 		    reason, DEV_HELD, "no machine of its list is up");
 	vm = core_vm_find(core, dev->rule->vms[0]);
 	return hold_because(reason, DEV_HELD, "machine \"%s\" is %s",
-	    vm->conf.name, vm->state == VM_CONNECTING ? "connecting" : "down");
+	    vm->conf.name, core_vm_is_coming(vm) ? "connecting" : "down");
 }
 
 /*
@@ -275,7 +277,7 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 	a->vmname = vm->conf.name;
 	a->request = att->request;
 	a->companion = dev->companion;
-	a->handover = (enum handover)vm->conf.handover;
+	a->handover = vm->handover;
 	strlcpy(a->id, att->id, sizeof(a->id));
 }
 
@@ -287,7 +289,7 @@ device_follow_attachment(
 	char lost[MSG_TEXT_MAX];
 
 	if (att->state == ATT_ATTACHED && att->vm != want &&
-	    !retry_blocks(&att->retry))
+	    !att->vm->migrating && !retry_blocks(&att->retry))
 		core_att_detach(core, att,
 		    want != NULL ? core_source_where(dev, want) : reason);
 	switch (att->state) {
@@ -321,6 +323,23 @@ device_may_try(struct core *core, struct device *dev, const struct vm *want)
 	return !retry_blocks(&dev->retry);
 }
 
+/* Why the machine cannot be asked now, with the state that it means. */
+static enum device_state
+device_wait(const struct core *core, const struct device *dev,
+    const struct vm *want, char *reason)
+{
+	const struct foreign *f = core_foreign_has(core, &dev->dev);
+
+	if (want->migrating)
+		return hold_because(reason, DEV_HELD,
+		    "machine \"%s\" is migrating", want->conf.name);
+	if (f != NULL)
+		return hold_because(reason, DEV_HELD,
+		    "machine \"%s\" was given it by somebody else, as %.*s",
+		    f->vm->conf.name, MSG_ID_MAX, f->msg.id);
+	return DEV_UNASSIGNED;
+}
+
 void
 core_device_reconcile(struct core *core, struct device *dev)
 {
@@ -331,7 +350,8 @@ core_device_reconcile(struct core *core, struct device *dev)
 	want = device_want(core, dev, reason, &state);
 	if (dev->att != NULL)
 		device_follow_attachment(core, dev, want, reason);
-	else if (want == NULL)
+	else if (want == NULL ||
+		 (state = device_wait(core, dev, want, reason)) == DEV_HELD)
 		device_hold(core, dev, state, reason);
 	else if (!device_may_try(core, dev, want))
 		device_hold(core, dev, DEV_FAILED, dev->failure);
@@ -343,6 +363,13 @@ core_device_reconcile(struct core *core, struct device *dev)
 		device_attach(core, dev, want);
 		device_follow_attachment(core, dev, want, reason);
 	}
+}
+
+void
+core_device_release(struct core *core, const struct device *dev)
+{
+	core_action_add(core, ACT_RELEASE, &dev->dev.port, dev->dev.devnum,
+	    "its machine died");
 }
 
 void

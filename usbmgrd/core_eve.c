@@ -220,7 +220,8 @@ vm_add(struct core *core, const struct eve_domain *e)
 	if (core->sources.alone) {
 		vm->state = VM_READY;
 		vm->known = 1;
-	}
+	} else if (!core->sources.eve_known)
+		core_vm_expect(core); /* as after a restart */
 	a = core_action_add(core, ACT_VM_NEW, &nowhere, 0, "");
 	a->vm = vm->conf.vm;
 	a->vmname = vm->conf.name;
@@ -396,6 +397,7 @@ eve_end(struct core *core)
 			domain_remove(core, e);
 	}
 	core->sources.eve_staging = 0;
+	eve_machines(core);
 	changed |= !core->sources.eve_known;
 	core->sources.eve_known = 1;
 	eve_changed(core, changed);

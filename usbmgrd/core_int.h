@@ -65,6 +65,14 @@ struct device {
 	struct source_device source;
 };
 
+/* What a machine was given by somebody else. */
+struct foreign {
+	LIST_ENTRY(foreign) entry;
+	struct vm *vm;
+	int told; /* since the machine last said that this was all */
+	struct msg_vm_foreign msg;
+};
+
 RB_HEAD(core_att_tree, attachment);
 RB_PROTOTYPE(core_att_tree, attachment, vm_entry, core_att_cmp)
 
@@ -73,8 +81,10 @@ struct vm {
 	struct msg_vm conf;
 	enum vm_state state;
 	int known; /* it was heard of: up, or nobody listens there */
-	int deserted; /* the parent's last word: nobody listens there */
+	int deserted; /* the parent's last word: no QEMU is left of it */
 	int full; /* some device may wait for a port */
+	int migrating; /* it is to be left alone */
+	enum handover handover; /* in use */
 	int gone; /* left the policy, and goes when it holds nothing */
 	char reason[MSG_TEXT_MAX];
 	LIST_HEAD(, interest) interests;
@@ -89,7 +99,9 @@ struct core {
 	struct core_device_tree devices;
 	TAILQ_HEAD(, vm) vms;
 	LIST_HEAD(, attachment) orphans;
+	LIST_HEAD(, foreign) foreigns;
 	struct retry_list retries;
+	uint64_t settle_at; /* until then machines are waited for; 0: not */
 	uint64_t now;
 	uint32_t last_request;
 	int scan_done;
@@ -173,12 +185,29 @@ void core_device_decide(struct core *, struct device *);
 /* core_device_reconcile: act on what differs from where policy wants it. */
 void core_device_reconcile(struct core *, struct device *);
 
+/* core_device_release: the machine that had it died without giving it back. */
+void core_device_release(struct core *, const struct device *);
+
 /* core_device_remove: it is unplugged; frees it. */
 void core_device_remove(struct core *, struct device *);
 
 void core_event_device(struct core *, const struct usbdev *);
 void core_event_device_gone(struct core *, const struct msg_device_gone *);
 void core_event_scan_done(struct core *);
+
+/* core_foreign.c: what others gave to machines */
+
+/* core_foreign_has: of whose the device may be; NULL if nobody's. */
+const struct foreign *core_foreign_has(
+    const struct core *, const struct usbdev *);
+
+/*
+ * core_foreign_forget: what the machine has no more: all, or what was not
+ * told since the last time.
+ */
+void core_foreign_forget(struct core *, struct vm *, int all);
+
+void core_event_vm_foreign(struct core *, const struct msg_vm_foreign *);
 
 /* core_vm.c: machines */
 
@@ -187,6 +216,9 @@ struct vm *core_vm_new(struct core *, const struct msg_vm *);
 
 /* core_vm_find: NULL if there is none of that number. */
 struct vm *core_vm_find(const struct core *, uint32_t number);
+
+/* core_vm_is_coming: 1 if it is connected to and not ready yet. */
+int core_vm_is_coming(const struct vm *);
 
 /* core_vm_reconcile: everything that is in it or wants to be. */
 void core_vm_reconcile(struct core *, struct vm *);
@@ -197,10 +229,24 @@ void core_vm_port_freed(struct core *, struct vm *);
 /* core_vm_reap: forget a machine that left the policy and holds nothing. */
 void core_vm_reap(struct core *, struct vm *);
 
+/*
+ * core_vm_awaited: a machine that has not been heard of yet, as long as that
+ * is waited for: any device may be in it since before we started.  NULL if
+ * there is none.
+ */
+const struct vm *core_vm_awaited(const struct core *);
+
+/* core_vm_expect: a new machine may have devices; wait until it was heard of. */
+void core_vm_expect(struct core *);
+
+/* core_vm_settle: the time for that is up. */
+void core_vm_settle(struct core *);
+
 void core_event_policy(struct core *, struct policy *);
 void core_event_vm_socket(struct core *, const struct msg_vm_socket *);
 void core_event_vm_state(struct core *, const struct msg_vm_state *);
 void core_event_vm_has(struct core *, const struct msg_vm_has *);
 void core_event_vm_dropped(struct core *, const struct msg_vm_has *);
+void core_event_vm_port(struct core *, const struct msg_vm_number *);
 
 #endif

@@ -30,8 +30,8 @@ describe_device(
 	out->request = dev->request;
 	strlcpy(out->reason, dev->reason, sizeof(out->reason));
 	out->retry_ms = until(core, &dev->retry);
-	out->retry_port =
-	    dev->state == DEV_FAILED && retry_waits_for_port(&dev->retry);
+	if (dev->state == DEV_FAILED)
+		out->failed = dev->retry.result;
 	if (dev->rule != NULL)
 		strlcpy(out->rule,
 		    core_source_where(

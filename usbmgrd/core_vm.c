@@ -11,6 +11,9 @@
 
 #define REQUEST_MAX (UINT32_MAX / 2)
 
+/* One that hangs keeps the others waiting so long, once. */
+#define SETTLE_MS 5000
+
 struct vm *
 core_vm_find(const struct core *core, uint32_t number)
 {
@@ -20,6 +23,12 @@ core_vm_find(const struct core *core, uint32_t number)
 		if (vm->conf.vm == number)
 			return vm;
 	return NULL;
+}
+
+int
+core_vm_is_coming(const struct vm *vm)
+{
+	return vm->state == VM_CONNECTING || vm->state == VM_GREETING;
 }
 
 struct vm *
@@ -62,6 +71,32 @@ reconcile_all(struct core *core)
 		core_device_reconcile(core, dev);
 }
 
+const struct vm *
+core_vm_awaited(const struct core *core)
+{
+	const struct vm *vm;
+
+	if (core->settle_at == 0)
+		return NULL;
+	TAILQ_FOREACH(vm, &core->vms, entry)
+		if (!vm->known && !vm->gone)
+			return vm;
+	return NULL;
+}
+
+void
+core_vm_expect(struct core *core)
+{
+	core->settle_at = core->now + SETTLE_MS;
+}
+
+void
+core_vm_settle(struct core *core)
+{
+	core->settle_at = 0;
+	reconcile_all(core);
+}
+
 /* In the order of the policy, those that left it first. */
 static void
 vms_replace(struct core *core, const struct policy *policy)
@@ -75,6 +110,7 @@ vms_replace(struct core *core, const struct policy *policy)
 		vm = core_vm_find(core, policy->vms[i].vm);
 		if (vm == NULL) {
 			core_vm_new(core, &policy->vms[i]);
+			core_vm_expect(core);
 			continue;
 		}
 		vm->conf = policy->vms[i];
@@ -89,6 +125,7 @@ core_vm_reap(struct core *core, struct vm *vm)
 {
 	if (!vm->gone || !RB_EMPTY(&vm->attachments))
 		return;
+	core_foreign_forget(core, vm, 1);
 	core_source_vm_reaped(core, vm);
 	TAILQ_REMOVE(&core->vms, vm, entry);
 	free(vm);
@@ -111,6 +148,15 @@ core_vm_port_freed(struct core *core, struct vm *vm)
 		retry_reset(&core->retries, &dev->retry);
 		core_device_reconcile(core, dev);
 	}
+}
+
+void
+core_event_vm_port(struct core *core, const struct msg_vm_number *m)
+{
+	struct vm *vm = core_vm_find(core, m->vm);
+
+	if (vm != NULL)
+		core_vm_port_freed(core, vm);
 }
 
 void
@@ -160,54 +206,70 @@ vm_drop_lost(struct core *core, struct vm *vm)
 			continue;
 		dev = core_att_device(core, att);
 		core_att_free(core, att);
-		if (dev != NULL)
-			core_device_reconcile(core, dev);
+		if (dev == NULL)
+			continue;
+		core_device_reconcile(core, dev);
+		/* One that is ready has given back what it does not have. */
+		if (dev->att == NULL && vm->state == VM_ABSENT &&
+		    vm->conf.release == RELEASE_HOST)
+			core_device_release(core, dev);
 	}
+}
+
+/* What failed before, the machine may do now. */
+static void
+vm_forget_failures(struct core *core, struct vm *vm, int all)
+{
+	struct interest *interest;
+	struct attachment *att;
+
+	LIST_FOREACH(interest, &vm->interests, entry)
+		if (all || retry_waits_for_turn(&interest->dev->retry))
+			retry_reset(&core->retries, &interest->dev->retry);
+	if (!all)
+		return;
+	RB_FOREACH(att, core_att_tree, &vm->attachments)
+		retry_reset(&core->retries, &att->retry);
 }
 
 static void
 vm_set_state(
     struct core *core, struct vm *vm, enum vm_state state, const char *reason)
 {
-	struct interest *interest;
+	enum vm_state before = vm->state;
 	int heard = state == VM_READY || state == VM_ABSENT;
-	int first = !vm->known && heard, repeated;
+	int first = !vm->known && heard;
 
 	strlcpy(vm->reason, reason, sizeof(vm->reason));
 	vm->known |= first;
-	/* A shared machine says it each time that it is our turn. */
-	if (vm->state == state && state != VM_READY && !first)
+	/* One that is ready says so again when something has changed. */
+	if (before == state && state != VM_READY && !first)
 		return;
-	repeated = vm->state == state;
-	/* Not when it is connected: what it has is told from then on. */
-	if (state != VM_READY &&
-	    (state != VM_CONNECTING || vm->state == VM_READY))
-		vm_lose_attachments(core, vm);
 	vm->state = state;
 	core_source_vm_state(core, vm);
+	/* Not when it is connected: what it has is told from then on. */
+	if (state != VM_READY && (!core_vm_is_coming(vm) || before == VM_READY))
+		vm_lose_attachments(core, vm);
 	if (state == VM_READY)
-		LIST_FOREACH(interest, &vm->interests, entry)
-			if (!repeated ||
-			    retry_waits_for_turn(&interest->dev->retry))
-				retry_reset(
-				    &core->retries, &interest->dev->retry);
+		vm_forget_failures(core, vm, before != state);
+	else
+		vm->migrating = 0;
+	if (state == VM_ABSENT)
+		core_foreign_forget(core, vm, 1);
 	/* What it has was told before it became ready. */
 	if (heard || vm->gone)
 		vm_drop_lost(core, vm);
 	core_vm_reconcile(core, vm);
 	core_vm_reap(core, vm);
-}
-
-static int
-nobody_listens(int error)
-{
-	return error == ECONNREFUSED || error == ENOENT;
+	if (first && core->settle_at != 0 && core_vm_awaited(core) == NULL)
+		core_vm_settle(core);
 }
 
 void
 core_event_vm_socket(struct core *core, const struct msg_vm_socket *m)
 {
 	struct vm *vm = core_vm_find(core, m->vm);
+	enum vm_state state;
 
 	if (vm == NULL)
 		return;
@@ -216,16 +278,37 @@ core_event_vm_socket(struct core *core, const struct msg_vm_socket *m)
 	 * before its earlier one: a connection lasts until the QMP client says
 	 * otherwise, and then the parent's last word counts.
 	 */
-	vm->deserted = nobody_listens(m->error);
-	if (vm->state == VM_READY || vm->state == VM_CONNECTING)
+	vm->deserted = m->ended != 0;
+	if (vm->state == VM_READY || vm->state == VM_GREETING)
 		return;
 	if (m->error == 0)
-		vm_set_state(core, vm, VM_CONNECTING, "socket connected");
+		state = VM_GREETING;
+	else if (m->error == EAGAIN)
+		state = VM_CONNECTING;
+	else if (vm->deserted || RB_EMPTY(&vm->attachments))
+		state = VM_ABSENT;
 	else
-		vm_set_state(core, vm,
-		    RB_EMPTY(&vm->attachments) || vm->deserted ? VM_ABSENT
-							       : VM_LOST,
-		    strerror(m->error));
+		state = VM_LOST;
+	if (state == VM_GREETING)
+		vm_set_state(core, vm, state, "connected, no greeting yet");
+	else if (state == VM_CONNECTING)
+		vm_set_state(core, vm, state, "others wait at its QMP socket");
+	else
+		vm_set_state(core, vm, state, strerror(m->error));
+}
+
+static void
+vm_ready(struct core *core, struct vm *vm, const struct msg_vm_state *m)
+{
+	int migrated = vm->migrating && !m->migrating;
+
+	vm->migrating = m->migrating != 0;
+	vm->handover = (enum handover)m->handover;
+	if (migrated)
+		vm_forget_failures(core, vm, 1);
+	vm_set_state(core, vm, VM_READY, m->text);
+	if (m->told)
+		core_foreign_forget(core, vm, 0);
 }
 
 void
@@ -235,7 +318,9 @@ core_event_vm_state(struct core *core, const struct msg_vm_state *m)
 
 	if (vm == NULL)
 		return;
-	if (m->state == VM_LOST && vm->deserted)
+	if (m->state == VM_READY)
+		vm_ready(core, vm, m);
+	else if (m->state == VM_LOST && vm->deserted)
 		vm_set_state(core, vm, VM_ABSENT, m->text);
 	else
 		vm_set_state(core, vm, (enum vm_state)m->state, m->text);

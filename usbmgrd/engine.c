@@ -74,11 +74,12 @@ engine_attach(const struct core_action *a)
 	attach.port = a->port;
 	attach.devnum = a->devnum;
 	attach.speed = (uint16_t)a->speed;
+	attach.speeds = (uint16_t)a->speeds;
 	memcpy(attach.digest, a->digest, sizeof(attach.digest));
 	strlcpy(attach.id, a->id, sizeof(attach.id));
 	/* Before the others can log what comes of it. */
 	audit_action("attach", a);
-	if (a->handover == HANDOVER_FD) {
+	if (a->handover != HANDOVER_ADDRESS) {
 		open.request = a->request;
 		open.busnum = a->port.busnum;
 		open.devnum = a->devnum;
@@ -128,6 +129,16 @@ engine_vm_gone(const struct core_action *a)
 }
 
 static void
+engine_release(const struct core_action *a)
+{
+	struct msg_release_device release = { .busnum = a->port.busnum,
+		.devnum = a->devnum };
+
+	audit_action("release", a);
+	chan_send(&engine.parent, MSG_RELEASE_DEVICE, &release, -1);
+}
+
+static void
 engine_act(const struct core_action *a)
 {
 	switch (a->type) {
@@ -139,6 +150,9 @@ engine_act(const struct core_action *a)
 		break;
 	case ACT_HOLD:
 		audit_action("hold", a);
+		break;
+	case ACT_RELEASE:
+		engine_release(a);
 		break;
 	case ACT_VM_NEW:
 		engine_vm_new(a);
@@ -258,12 +272,36 @@ engine_vm_has(enum core_event_type type, const struct msg_vm_has *has)
 }
 
 static void
+engine_vm_foreign(const struct msg_vm_foreign *m)
+{
+	struct core_event ev = { .type = EV_VM_FOREIGN, .u.foreign = m };
+	struct json *j;
+
+	if (m->port.depth > USB_CHAIN_MAX ||
+	    !msg_string_ok(m->id, sizeof(m->id)))
+		fatalx("qmpclient sent a foreign device that is wrong");
+	j = audit_begin("vm-foreign");
+	json_num(j, "vm_number", m->vm);
+	json_str(j, "id", m->id);
+	audit_end();
+	engine_event(&ev);
+}
+
+static void
+engine_vm_port(const struct msg_vm_number *m)
+{
+	struct core_event ev = { .type = EV_VM_PORT, .u.vm_number = m };
+
+	engine_event(&ev);
+}
+
+static void
 engine_vm_state(const struct msg_vm_state *m)
 {
 	struct core_event ev = { .type = EV_VM_STATE, .u.vm_state = m };
 	struct json *j;
 
-	if (m->state >= VM_STATE_MAX ||
+	if (m->state >= VM_STATE_MAX || m->handover >= HANDOVER_MAX ||
 	    !msg_string_ok(m->text, sizeof(m->text)))
 		fatalx("qmpclient sent a machine's state that is wrong");
 	j = audit_begin("vm");
@@ -304,6 +342,12 @@ engine_dispatch_qmpclient(
 		break;
 	case MSG_VM_DROPPED:
 		engine_vm_has(EV_VM_DROPPED, payload);
+		break;
+	case MSG_VM_FOREIGN:
+		engine_vm_foreign(payload);
+		break;
+	case MSG_VM_PORT:
+		engine_vm_port(payload);
 		break;
 	case MSG_VM_STATE:
 		engine_vm_state(payload);

@@ -54,13 +54,21 @@ void usbfs_init(void);
 int usbfs_open(unsigned int busnum, unsigned int devnum);
 
 /*
+ * usbfs_release: bind the host's drivers to the interfaces of a device that
+ * have none (USBDEVFS_CONNECT, kernel drivers/usb/core/devio.c proc_ioctl);
+ * a driver that is bound stays.  How many were bound, or -1 with errno set.
+ */
+int usbfs_release(unsigned int busnum, unsigned int devnum);
+
+/*
  * Told each result of connecting: error is 0 with fd, which is the callee's
- * from then on, and the process at the other end, or an errno with fd -1.
+ * from then on, and the process at the other end, or an errno with fd -1;
+ * ended is 1 if no QEMU that was connected before lives any more.
  * again: what qmpsock_want asked for; gone: the machine that was released
  * has ended, so has what was wanted; to be answered with qmpsock_lost.
  */
 struct qmpsock_ops {
-	void (*result)(uint32_t vm, int error, int fd, int32_t pid);
+	void (*result)(uint32_t vm, int error, int ended, int fd, int32_t pid);
 	void (*again)(uint32_t vm, int fd, int32_t pid);
 	void (*gone)(uint32_t vm);
 };
@@ -70,8 +78,9 @@ void qmpsock_init(const struct qmpsock_ops *);
 
 /*
  * qmpsock_add: connect to the socket of a machine now and whenever it
- * appears (inotify(7)), until it is connected.  Only one that is shared may
- * be released.
+ * appears (inotify(7)), until it is connected.  What was connected once is
+ * connected to again until it is dead, whatever has its name by then.  Only
+ * one that is shared may be released.
  */
 void qmpsock_add(uint32_t vm, const char *path, int shared);
 

@@ -32,8 +32,9 @@ typedef struct {
 %token HANDOVER "handover" IF "if" INCLUDE "include" KERNEL "kernel"
 %token LOG "log" MANIFEST "manifest" MANUFACTURER "manufacturer" MONITOR "monitor" NAME "name"
 %token PASS "pass" PLEDGE "pledge" PORT "port" PROCESS "process"
-%token PRODUCT "product" QMP "qmp" QUICK "quick" RUNNING "running" SERIAL "serial"
-%token SOCKET "socket" SPEED "speed" TO "to" UDEV "udev" USER "user" VM "vm"
+%token PRODUCT "product" QMP "qmp" QUICK "quick" RELEASE "release"
+%token RUNNING "running" SERIAL "serial" SOCKET "socket" SPEED "speed"
+%token TIMEOUT "timeout" TO "to" UDEV "udev" USER "user" VM "vm"
 %token <string> STRING "a string"
 %token NEWLINE 10 "the end of the line"
 %token EQUALS 61 "="
@@ -59,6 +60,10 @@ statement: STRING EQUALS STRING { lex_define($1, $3); free($1); free($3); }
 	| EVENTS UDEV { build_events(EVENTS_UDEV); }
 	| EVENTS KERNEL { build_events(EVENTS_KERNEL); }
 	| process process_options
+	| TIMEOUT { build_no_vm(); } timeout
+	;
+
+timeout	: STRING STRING { build_timeout($1, $2); }
 	;
 
 control	: CONTROL SOCKET STRING { build_control($3); }
@@ -98,8 +103,11 @@ vm_any	: QMP STRING { build_vm_qmp($2); }
 	| BUS STRING { build_vm_bus($2); }
 	| PORT STRING { build_vm_ports($2); }
 	| PLEDGE STRING { build_vm_pledge($2); }
+	| HANDOVER AUTO { build_vm_handover(strdup("auto")); }
 	| HANDOVER STRING { build_vm_handover($2); }
 	| MONITOR STRING { build_vm_monitor($2); }
+	| RELEASE STRING { build_vm_release($2); }
+	| TIMEOUT timeout
 	;
 
 adapters: adapter
@@ -247,10 +255,12 @@ static const struct lex_keyword keywords[] = {
 	{ "product", PRODUCT },
 	{ "qmp", QMP },
 	{ "quick", QUICK },
+	{ "release", RELEASE },
 	{ "running", RUNNING },
 	{ "serial", SERIAL },
 	{ "socket", SOCKET },
 	{ "speed", SPEED },
+	{ "timeout", TIMEOUT },
 	{ "to", TO },
 	{ "udev", UDEV },
 	{ "user", USER },
@@ -307,7 +317,8 @@ yyreport_syntax_error(const yypcontext_t *context)
 	if (n == 1 && expected[0] == YYSYMBOL_EQUALS) {
 		lex_error(lex_here(),
 		    "unknown statement \"%s\", expected block, control, eve, "
-		    "events, include, log, manifest, pass, process, vm or a "
+		    "events, include, log, manifest, pass, process, timeout, "
+		    "vm or a "
 		    "macro, as in %s = \"...\"",
 		    first_word, first_word);
 		return 0;

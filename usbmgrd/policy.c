@@ -84,8 +84,10 @@ policy_add_vm(struct policy *p, const struct msg_vm *vm)
 		return "machine with a bad string";
 	if (vm->vm == 0 || policy_has_vm(p, vm->vm))
 		return "machine with a bad number";
-	if (vm->handover > HANDOVER_ADDRESS)
+	if (vm->handover >= HANDOVER_MAX)
 		return "machine with a bad handover";
+	if (vm->release > RELEASE_NOBODY)
+		return "machine with a bad release";
 	p->vms[p->nvms++] = *vm;
 	return NULL;
 }

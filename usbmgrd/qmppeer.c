@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <poll.h>
 #include <unistd.h>
 #include "qmppeer.h"
 
@@ -25,6 +26,20 @@ qmppeer_hold(struct qmppeer *p, int file, pid_t pid)
 }
 
 int
+qmppeer_held(const struct qmppeer *p)
+{
+	return p->file != -1;
+}
+
+int
+qmppeer_ended(const struct qmppeer *p)
+{
+	struct pollfd pfd = { .fd = p->pidfd, .events = POLLIN };
+
+	return p->pidfd != -1 && poll(&pfd, 1, 0) == 1;
+}
+
+int
 qmppeer_is(const struct qmppeer *p, int file)
 {
 	struct stat held, st;
@@ -35,7 +50,7 @@ qmppeer_is(const struct qmppeer *p, int file)
 }
 
 static void
-qmppeer_ended(uint32_t events, void *arg)
+process_ended(uint32_t events, void *arg)
 {
 	struct qmppeer *p = arg;
 
@@ -49,8 +64,8 @@ qmppeer_watch(struct qmppeer *p, void (*ended)(void *), void *arg)
 {
 	p->ended = ended;
 	p->arg = arg;
-	if (p->pidfd != -1)
-		loop_add(&p->watch, p->pidfd, EPOLLIN, qmppeer_ended, p);
+	if (p->pidfd != -1 && p->watch.fd == -1)
+		loop_add(&p->watch, p->pidfd, EPOLLIN, process_ended, p);
 }
 
 void

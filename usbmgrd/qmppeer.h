@@ -11,8 +11,9 @@
 #include "loop.h"
 
 /*
- * The QEMU behind a socket while nobody is connected to it: its process and
- * its socket file, both held, so that neither number comes to mean another.
+ * The QEMU behind a socket, also while nobody is connected to it: its process
+ * and its socket file, both held, so that neither number comes to mean
+ * another.
  */
 struct qmppeer {
 	int file; /* O_PATH; -1: none */
@@ -32,12 +33,21 @@ void qmppeer_init(struct qmppeer *);
  */
 void qmppeer_hold(struct qmppeer *, int file, pid_t pid);
 
+/* qmppeer_held: 1 if one is held, else 0. */
+int qmppeer_held(const struct qmppeer *);
+
+/*
+ * qmppeer_ended: 1 if its process is dead (pidfd_open(2)), and so has closed
+ * all that it had open; 0 if it lives or is not known.
+ */
+int qmppeer_ended(const struct qmppeer *);
+
 /* qmppeer_is: 1 if file is the socket file that is held, else 0. */
 int qmppeer_is(const struct qmppeer *, int file);
 
 /*
- * qmppeer_watch: call ended(arg), on the loop, once the process is gone;
- * qmppeer_unwatch: no more.
+ * qmppeer_watch: call ended(arg), on the loop, once the process is gone, in
+ * place of what was to be called before; qmppeer_unwatch: no more.
  */
 void qmppeer_watch(struct qmppeer *, void (*ended)(void *), void *arg);
 void qmppeer_unwatch(struct qmppeer *);

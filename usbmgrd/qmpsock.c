@@ -52,9 +52,10 @@ struct qmpsock {
 	int wd;
 	int shared;
 	enum qmpsock_state state;
-	struct qmppeer peer; /* of a shared one, from SOCK_HANDED on */
+	struct qmppeer peer; /* from SOCK_HANDED on, until it is dead */
 	uint64_t connected_at;
 	int error; /* last one told, or 0 */
+	int ended; /* as told with it */
 	unsigned int tries;
 	unsigned int faults;
 	struct loop_timer retry;
@@ -100,9 +101,12 @@ peer_pid(const struct qmpsock *q, int fd)
 	return peer.pid;
 }
 
-/* The process of the machine is in *pid. */
+/*
+ * What is at the path now becomes the peer; the process of the machine is in
+ * *pid.
+ */
 static int
-qmpsock_connect(struct qmpsock *q, pid_t *pid)
+connect_path(struct qmpsock *q, pid_t *pid)
 {
 	struct stat st;
 	int fd = -1, file, saved;
@@ -112,28 +116,39 @@ qmpsock_connect(struct qmpsock *q, pid_t *pid)
 		return -1;
 	if (fstat(file, &st) == -1 || !S_ISSOCK(st.st_mode))
 		errno = ENOTSOCK;
-	else if (q->state == SOCK_WANTED && !qmppeer_is(&q->peer, file))
-		errno = ENOENT; /* that machine's is not there any more */
 	else
 		fd = connect_held(file);
 	saved = errno;
-	if (fd != -1)
+	if (fd != -1) {
 		*pid = peer_pid(q, fd);
-	if (fd != -1 && q->shared)
 		qmppeer_hold(&q->peer, file, *pid);
-	else
+	} else
 		close(file);
 	errno = saved;
+	return fd;
+}
+
+/* As long as a machine lives it is met at its own socket, named or not. */
+static int
+connect_peer(struct qmpsock *q, pid_t *pid)
+{
+	int fd = connect_held(q->peer.file);
+
+	if (fd != -1)
+		*pid = peer_pid(q, fd);
 	return fd;
 }
 
 static void
 qmpsock_tell(struct qmpsock *q, int error, int fd, pid_t pid)
 {
-	if (error != 0 && error == q->error)
+	int ended = !qmppeer_held(&q->peer);
+
+	if (error != 0 && error == q->error && ended == q->ended)
 		return;
 	q->error = error;
-	qmpsocks.ops->result(q->vm, error, fd, pid);
+	q->ended = ended;
+	qmpsocks.ops->result(q->vm, error, ended, fd, pid);
 }
 
 /* What nobody waits for any more must wake nobody. */
@@ -214,7 +229,7 @@ connect_or_watch(struct qmpsock *q, int *error, pid_t *pid)
 	int fd;
 
 	for (;;) {
-		fd = qmpsock_connect(q, pid);
+		fd = connect_path(q, pid);
 		*error = errno;
 		if (fd != -1 || *error != ENOENT || !qmpsock_watch(q))
 			return fd;
@@ -227,23 +242,73 @@ qmpsock_handed(struct qmpsock *q)
 	q->state = SOCK_HANDED;
 	q->connected_at = loop_now();
 	q->tries = 0;
+	qmppeer_unwatch(&q->peer);
+}
+
+static void
+hand(struct qmpsock *q, int fd, pid_t pid)
+{
+	qmpsock_handed(q);
+	qmpsock_tell(q, 0, fd, pid);
+}
+
+/*
+ * A listening socket is closed a moment before its process is dead, and only
+ * then it has closed all else.  One whose maker was another process is judged
+ * by the socket alone.
+ */
+static int
+peer_is_dead(struct qmpsock *q, int error)
+{
+	if (qmppeer_ended(&q->peer))
+		return 1;
+	return error == ECONNREFUSED &&
+	       (q->peer.pidfd == -1 || q->tries >= RETRY_QUICK_MAX);
+}
+
+/* The machine that was connected before.  1 if it lives. */
+static int
+try_peer(struct qmpsock *q)
+{
+	int fd, error = 0;
+	pid_t pid = 0;
+
+	if (!qmppeer_ended(&q->peer)) {
+		if ((fd = connect_peer(q, &pid)) != -1) {
+			hand(q, fd, pid);
+			return 1;
+		}
+		error = errno;
+	}
+	if (peer_is_dead(q, error)) {
+		qmppeer_drop(&q->peer);
+		q->tries = 0;
+		return 0;
+	}
+	qmpsock_tell(q, error, -1, 0);
+	qmppeer_watch(&q->peer, qmpsock_try, q);
+	loop_timer_set(&q->retry, retry_delay(q, error), qmpsock_try, q);
+	return 1;
 }
 
 static void
 qmpsock_try(void *arg)
 {
 	struct qmpsock *q = arg;
-	int error, fd;
+	int error, fd, lost = qmppeer_held(&q->peer);
 	pid_t pid = 0;
 
 	loop_timer_del(&q->retry);
+	if (lost && try_peer(q))
+		return;
 	if ((fd = connect_or_watch(q, &error, &pid)) == -1) {
 		qmpsock_tell(q, error, -1, 0);
 		qmpsock_later(q, error);
 		return;
 	}
-	qmpsock_handed(q);
-	qmpsock_tell(q, 0, fd, pid);
+	if (lost)
+		qmpsocks.ops->result(q->vm, ECONNREFUSED, 1, -1, 0);
+	hand(q, fd, pid);
 }
 
 /* Machines that are shared, while nobody is connected. */
@@ -254,17 +319,20 @@ qmpsock_gone(void *arg)
 	struct qmpsock *q = arg;
 
 	loop_timer_del(&q->retry);
-	qmppeer_drop(&q->peer);
+	qmppeer_unwatch(&q->peer);
 	q->state = SOCK_GONE;
 	qmpsocks.ops->gone(q->vm);
 }
 
-/* Is the socket still the one of the machine that we know? */
+/* Where no process can be watched: is the socket still the one we know? */
 static void
 qmpsock_check(struct qmpsock *q)
 {
-	int file = parent_open_beneath(AT_FDCWD, q->path, O_PATH);
+	int file;
 
+	if (q->peer.pidfd != -1)
+		return;
+	file = parent_open_beneath(AT_FDCWD, q->path, O_PATH);
 	if (file == -1 || !qmppeer_is(&q->peer, file))
 		qmpsock_gone(q);
 	if (file != -1)
@@ -279,7 +347,7 @@ qmpsock_again(void *arg)
 	int fd;
 
 	loop_timer_del(&q->retry);
-	if ((fd = qmpsock_connect(q, &pid)) != -1) {
+	if ((fd = connect_peer(q, &pid)) != -1) {
 		qmpsock_handed(q);
 		qmpsocks.ops->again(q->vm, fd, pid);
 	} else if (errno == EAGAIN || errno == EMFILE || errno == ENFILE ||
@@ -443,7 +511,6 @@ qmpsock_lost(uint32_t vm, enum qmp_end end)
 	if (q == NULL || (q->state != SOCK_HANDED && q->state != SOCK_GONE))
 		return -1;
 	q->state = SOCK_SEARCHED;
-	qmppeer_drop(&q->peer);
 	/* One that lived this long was a machine and no fault. */
 	if (loop_now() - q->connected_at >=
 	    (end == QMP_END_CLOSED ? RETRY_FAULT : RETRY_SLOWEST))

@@ -6,23 +6,36 @@
 #include <string.h>
 #include "retry.h"
 
-/* First delay in ms (doubled each time) and how many tries; 0: on an event */
+#define PORT "when a guest port is free"
+#define TURN "when the socket is free"
+#define MIGRATED "when the migration is over"
+#define DEVICE "when plugged in again"
+#define MACHINE "when the machine starts anew"
+
+/*
+ * First delay in ms (doubled each time), how many tries (0: only an event
+ * helps), and the event.
+ */
 static const struct {
 	uint32_t delay;
 	unsigned int tries;
+	const char *event;
 } classes[RESULT_MAX] = {
-	[RESULT_GONE] = { 1000, 3 },
-	[RESULT_CHANGED] = { 0, 0 },
-	[RESULT_PERMISSION] = { 5000, 3 },
-	[RESULT_BUS_FULL] = { 0, 0 },
-	[RESULT_PORT_TAKEN] = { 500, 5 },
-	[RESULT_SPEED] = { 0, 0 },
-	[RESULT_DUPLICATE] = { 100, 5 },
-	[RESULT_NO_CONTROLLER] = { 0, 0 },
-	[RESULT_MIGRATING] = { 2000, 100 },
-	[RESULT_VM_LOST] = { 0, 0 },
-	[RESULT_BUSY] = { 1000, 1000 },
-	[RESULT_OTHER] = { 2000, 5 },
+	[RESULT_OK] = { 0, 0, DEVICE },
+	[RESULT_GONE] = { 1000, 3, DEVICE },
+	[RESULT_CHANGED] = { 0, 0, DEVICE },
+	[RESULT_PERMISSION] = { 5000, 3, MACHINE },
+	[RESULT_BUS_FULL] = { 0, 0, PORT },
+	[RESULT_PORT_TAKEN] = { 500, 5, PORT },
+	[RESULT_SPEED] = { 0, 0, MACHINE },
+	[RESULT_DUPLICATE] = { 100, 5, MACHINE },
+	[RESULT_NO_CONTROLLER] = { 5000, 5, MACHINE },
+	[RESULT_MIGRATING] = { 2000, 100, MIGRATED },
+	[RESULT_VM_LOST] = { 0, 0, MACHINE },
+	[RESULT_BUSY] = { 1000, 1000, TURN },
+	[RESULT_OTHER] = { 2000, 5, DEVICE },
+	[RESULT_UNOPENED] = { 2000, 3, DEVICE },
+	[RESULT_UNABLE] = { 0, 0, MACHINE },
 };
 
 #define DELAY_MAX 60000
@@ -86,13 +99,20 @@ retry_blocks(const struct retry *r)
 int
 retry_waits_for_port(const struct retry *r)
 {
-	return r->failed && r->result == RESULT_BUS_FULL;
+	return r->failed && (r->result == RESULT_BUS_FULL ||
+				r->result == RESULT_NO_CONTROLLER);
 }
 
 int
 retry_waits_for_turn(const struct retry *r)
 {
 	return r->failed && r->result == RESULT_BUSY;
+}
+
+const char *
+retry_event(enum result result)
+{
+	return classes[result].event;
 }
 
 struct retry *

@@ -48,11 +48,20 @@ void retry_cancel(struct retry_list *, struct retry *);
 /* retry_blocks: 1 if a failure forbids to try now. */
 int retry_blocks(const struct retry *);
 
-/* retry_waits_for_port: 1 if the guest's bus was full. */
+/*
+ * retry_waits_for_port: 1 if the guest's bus was full, or there was none.
+ * retry_waits_for_turn: 1 if others held the machine's socket.
+ */
 int retry_waits_for_port(const struct retry *);
-
-/* retry_waits_for_turn: 1 if others held the machine's socket. */
 int retry_waits_for_turn(const struct retry *);
+
+/*
+ * retry_event: what, besides the time that retry_next tells, makes it worth
+ * to try again after such a failure, in words that follow "tried again";
+ * never NULL.  Whatever it was: a replug, a machine that is started anew,
+ * and rules that change, too.
+ */
+const char *retry_event(enum result);
 
 /*
  * retry_due: takes one that is due at now from the list, after which it

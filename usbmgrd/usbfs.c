@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <linux/usbdevice_fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <errno.h>
@@ -13,6 +15,8 @@
 #include "parent.h"
 
 #define USB_DEVICE_MAJOR 189 /* Documentation/admin-guide/devices.txt */
+
+#define USB_INTERFACES_MAX 32 /* kernel include/linux/usb.h USB_MAXINTERFACES */
 
 static int dev_dir = -1;
 
@@ -49,4 +53,28 @@ usbfs_open(unsigned int busnum, unsigned int devnum)
 		return -1;
 	}
 	return fd;
+}
+
+int
+usbfs_release(unsigned int busnum, unsigned int devnum)
+{
+	struct usbdevfs_ioctl connect = { .ioctl_code = USBDEVFS_CONNECT };
+	int bound = 0, error = 0, fd = usbfs_open(busnum, devnum);
+
+	if (fd == -1)
+		return -1;
+	for (; connect.ifno < USB_INTERFACES_MAX && error == 0; connect.ifno++)
+		switch (ioctl(fd, USBDEVFS_IOCTL, &connect)) {
+		case -1: /* else: no such interface, or one that has a driver */
+			if (errno == ENODEV || errno == EHOSTUNREACH)
+				error = errno;
+			break;
+		case 0:
+			break; /* no driver wants it */
+		default:
+			bound++;
+		}
+	close(fd);
+	errno = error;
+	return error == 0 ? bound : -1;
 }

@@ -206,7 +206,7 @@ def explain(s):
     s.plug("3:11", SERIAL)
     s.service.device("3:11", state="failed")
     s.explained("3:11", "failed", rule(0), rule(3))
-    s.ok("It is tried again when a port of the machine is free." in
+    s.ok("It is tried again when a guest port is free." in
          s.service.usbmgrctl("explain", "3:11"), "and when it is tried again")
     s.unplug("3:9")
     s.attached("3:11", win10, "FT232R USB UART")

@@ -65,11 +65,12 @@ class Domain(inside.Machine):
     """A machine as domainmgr starts it: stopped at first, a tablet in the
     first port, a monitor to be told on and another to be listened to."""
 
-    usb = ["-device", "pcie-root-port,id=pci.2,bus=pcie.0,chassis=2,port=0x12,"
-                      "addr=0x2",
-           "-device", "qemu-xhci,id=usb,p2=15,p3=15,bus=pci.2,addr=0x0",
-           "-device", "usb-tablet,id=input0,bus=usb.0,port=1",
-           "-S", "-no-shutdown"]
+    controller = [
+        "-device", "pcie-root-port,id=pci.2,bus=pcie.0,chassis=2,port=0x12,"
+                   "addr=0x2",
+        "-device", "qemu-xhci,id=usb,p2=15,p3=15,bus=pci.2,addr=0x0",
+        "-device", "usb-tablet,id=input0,bus=usb.0,port=1",
+        "-S", "-no-shutdown"]
 
     def __init__(self, number):
         self.uuid = UUID % number

@@ -235,7 +235,7 @@ class Machine:
     """
 
     guest = ["-m", "16", "-bios", FIRMWARE]
-    usb = ["-device", "qemu-xhci,id=xhci,p2=15,p3=15"]
+    controller = ["-device", "qemu-xhci,id=xhci,p2=15,p3=15"]
 
     def __init__(self, name, options=()):
         self.name = name
@@ -253,7 +253,7 @@ class Machine:
         argv = ["setpriv", "--reuid", QEMU_USER, "--regid", QEMU_USER,
                 "--clear-groups", "--pdeathsig", "KILL",
                 "qemu-system-x86_64", "-name", self.name, "-nodefaults",
-                "-display", "none", "-machine", "q35", *self.usb,
+                "-display", "none", "-machine", "q35", *self.controller,
                 "-trace", "handle_qmp_command", "-D", self.path("log"),
                 "-sandbox", "on,obsolete=deny,elevateprivileges=deny,"
                             "spawn=deny,resourcecontrol=deny"]
@@ -397,7 +397,7 @@ class Usbmgrd:
     def vms(self):
         return {entry["vm"]: entry for entry in self._show("vms") or []}
 
-    def device(self, port, **expected):
+    def device(self, port, seconds=SECONDS, **expected):
         """What usbmgrd says of a device, once it says what is expected."""
         def as_expected():
             self.last = self.devices().get(port)
@@ -405,7 +405,7 @@ class Usbmgrd:
                                      for key, value in expected.items())
         self.last = None
         try:
-            wait("", as_expected)
+            wait("", as_expected, seconds)
         except Trouble:
             raise Trouble("usbmgrctl says of %s %s, not %s"
                           % (port, self.last, expected)) from None

@@ -13,6 +13,7 @@ import inside
 from inside import Trouble, wait
 
 SECONDS = 90        # the longest that a scenario may take
+LOAD_SECONDS = 900  # and one that is about numbers
 
 POLICY = """\
 log directory "%s"
@@ -28,6 +29,16 @@ ALL = []
 def scenario(function):
     ALL.append(function)
     return function
+
+
+def load(function):
+    """Takes long, and is run only when that is asked for."""
+    function.load = True
+    return function
+
+
+def is_load(function):
+    return hasattr(function, "load")
 
 
 def rule(number):
@@ -48,6 +59,7 @@ class Scenario:
         self.service = inside.Usbmgrd(build)
         self.machines = []
         self.mounts = []
+        self.others = []        # processes that pose as machines, or help
         self.plug = self.ports.plug
         self.unplug = self.ports.unplug
 
@@ -58,8 +70,9 @@ class Scenario:
                                   self.name, " ".join(text.split())),
               flush=True)
 
-    def machine(self, name, *options):
+    def machine(self, name, *options, **attributes):
         machine = inside.Machine(name, options)
+        vars(machine).update(attributes)
         self.machines.append(machine)
         machine.start()
         return machine
@@ -68,6 +81,12 @@ class Scenario:
         """With these rules, and more options for the machines."""
         self.service.write_policy(POLICY % (win10, linux)
                                   + "\n".join(rules) + "\n")
+        self.service.start()
+
+    def policy(self, *lines):
+        """With these lines alone."""
+        self.service.write_policy("".join(
+            line + "\n" for line in POLICY.splitlines()[:2] + list(lines)))
         self.service.start()
 
     # The host's disks
@@ -121,6 +140,11 @@ class Scenario:
                     lambda: self.refusal(port, because))
         self.ok(not self.holders(port), "%s is %s, no machine has it: %s"
                 % (port, said["state"], said["reason"]))
+
+    def refused_by(self, port, reason):
+        """The same, in exactly these words; a machine may have it."""
+        said = self.service.device(port, state="held", reason=reason)
+        self.ok(True, "%s is held: %s" % (port, said["reason"]))
 
     def refusal(self, port, because):
         said = self.service.devices().get(port, {})
@@ -181,19 +205,20 @@ class Scenario:
         start = time.monotonic()
         failed = Scenario.failed
         print("# %s: %s" % (self.name, function.__doc__), flush=True)
-        self.attempt(lambda: function(self))
+        self.attempt(lambda: function(self),
+                     LOAD_SECONDS if is_load(function) else SECONDS)
         if Scenario.failed > failed:
             self.explain()
         self.attempt(self.clear)
         print("# %s: %.1f s" % (self.name, time.monotonic() - start),
               flush=True)
 
-    def attempt(self, step):
+    def attempt(self, step, seconds=SECONDS):
         def too_long(*_):
-            raise Trouble("not done after %d s" % SECONDS)
+            raise Trouble("not done after %d s" % seconds)
 
         signal.signal(signal.SIGALRM, too_long)
-        signal.alarm(SECONDS)
+        signal.alarm(seconds)
         try:
             step()
         except Exception as error:      # one scenario must not end the others
@@ -208,6 +233,9 @@ class Scenario:
         finally:
             for machine in self.machines:
                 machine.kill()
+            for process in self.others:
+                process.kill()
+                process.wait()
             self.release_disks()
             self.ports.clear()
             self.ports.close()

@@ -22,7 +22,7 @@ from service import (BUILD, HERE, ROOT, Service, equal, run, start,     # noqa: 
 
 QEMU = """qemu-system-x86_64 -machine q35 -nodefaults -display none -S
     -device qemu-xhci,id=xhci,p2=15,p3=15""".split()
-READY = r"QEMU \d+\.\d+\.\d+"
+READY = r"QEMU \d+\.\d+\.\d+.*"
 POLICY = """eve {
     adapters "DIR/domainmgr/AssignableAdapters/global.json"
     domains "DIR/domainmgr/DomainStatus"

@@ -19,7 +19,7 @@ from service import (HERE, Service, equal, run, start,        # noqa: E402
 
 QEMU = """qemu-system-x86_64 -machine q35 -nodefaults -display none -S
     -device qemu-xhci,id=xhci""".split()
-READY = r"QEMU \d+\.\d+\.\d+"
+READY = r"QEMU \d+\.\d+\.\d+, handover fd"
 ABSENT = "No such file or directory"
 MEMORY = 16 * 1024          # kB that the QMP client may need
 
@@ -52,7 +52,7 @@ SLOW = {
              "no reply to qmp_capabilities in 10 s"),
     "half": ("idle", "half", "half a message and no more of it in 10 s"),
 }
-CONNECTING = ("silent", "mute")
+GREETING = ("silent", "mute")
 
 
 def machines(*names):
@@ -171,7 +171,7 @@ def taken():
     wait_for("QEMU", lambda: other.connect_ex(service.path("a.qmp")) == 0)
     equal(other.recv(8), b'{"QMP": ')
     service.start()
-    becomes(service, "a", "connecting", "connected, no greeting yet")
+    becomes(service, "a", "greeting", "connected, no greeting yet")
     other.close()
     becomes(service, "a", "ready", READY)
 
@@ -187,9 +187,9 @@ def faulty():
              in {**FAULTY, **CLOSES, **SLOW}.items()]
     for name, (_, _, reason) in FAULTY.items():
         becomes(service, name, "lost", reason)
-    for name in CONNECTING:
+    for name in GREETING:
         equal(service.machines()[name],
-              ("connecting", "connected, no greeting yet"))
+              ("greeting", "connected, no greeting yet"))
     shown = service.ctl("show", "vms").stdout.replace("\n", "")
     equal([c for c in shown if ord(c) < 32], [])
     # Meanwhile the others are tried again and again.
@@ -198,7 +198,7 @@ def faulty():
     equal(memory(service, "VmHWM") - before < MEMORY, True)
     equal(service.machines()["real"][0], "ready")
     equal([state for state, reason in states(service, "real")],
-          ["connecting", "ready"])
+          ["greeting", "ready"])
     # Its loss is soon followed by the next try.
     wait_for("a loss", lambda: ("lost", "closed by QEMU") in
              states(service, "closes"))
@@ -214,7 +214,7 @@ def flood():
     service = Service(machines("real", "flood"))
     peer(service, "flood", "idle", "flood")
     service.start()
-    becomes(service, "flood", "ready", r"QEMU 7\.2\.99")
+    becomes(service, "flood", "ready", r"QEMU 7\.2\.99, handover fd")
     wait_for("load", lambda: service.ctl("show", "vms").returncode == 0)
     time.sleep(0.5)
     for _ in range(3):

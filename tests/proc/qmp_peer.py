@@ -7,8 +7,9 @@ usage: qmp_peer.py SOCKET WHEN FAULT
 
 It greets and answers well until WHEN: "greeting" (in its place), "idle" (when
 nothing was asked for a while) or the name of a command (in place of its
-answer). Then FAULT comes, and silence until the client is gone. One client at
-a time, as QEMU; each one gets the fault. SIGTERM ends it.
+answer). Then FAULT comes, and silence until the client is gone; after "late",
+which is 30 s of silence, the right answer. One client at a time, as QEMU; each
+one gets the fault. SIGTERM ends it.
 """
 
 import json
@@ -16,8 +17,10 @@ import os
 import select
 import socket
 import sys
+import time
 
 IDLE_SECONDS = 0.3
+LATE_SECONDS = 30
 ENDLESS_BYTES = 100 * 1024 * 1024
 
 GREETING = {"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 99},
@@ -60,6 +63,10 @@ def answer(command, arguments):
         return {"return": {"status": "running", "running": True}}
     if command == "x-query-usb":
         return {"return": {"human-readable-text": ""}}
+    if command == "query-commands":
+        return {"return": [{"name": "add-fd"}, {"name": "device_add"}]}
+    if command == "device-list-properties":
+        return {"return": [{"name": "hostdevice", "type": "str"}]}
     return {"return": {}}
 
 
@@ -80,6 +87,9 @@ FAULTS = {
     "event": event("STOP"),
     "bare-greeting": line({"QMP": {}}),
     "hostile-error": None,
+    "late": None,
+    "old": None,
+    "error": None,
     "endless": None,
     "flood": None,
     "close": None,
@@ -122,6 +132,12 @@ def fault(sock, kind, ident):
     elif kind == "half-close":
         send(sock, FAULTS["half"])
         raise Gone
+    elif kind in ("old", "error"):
+        # A QEMU that has less, and is well otherwise.
+        reply = error("not here") if kind == "error" else {"return": []}
+        reply["id"] = ident
+        send(sock, line(reply))
+        return
     elif kind == "hostile-error":
         reply = error("\x1b]0;owned\x07\n" + "A" * 100000)
         reply["id"] = ident
@@ -162,9 +178,11 @@ def serve(sock, when, kind):
     for command in commands(sock, when == "idle"):
         if command is None:
             fault(sock, kind, None)
-        elif command["execute"] == when:
+        elif command["execute"] == when and kind != "late":
             fault(sock, kind, command.get("id"))
         else:
+            if command["execute"] == when:
+                time.sleep(LATE_SECONDS)
             reply = answer(command["execute"], command.get("arguments", {}))
             reply["id"] = command.get("id")
             send(sock, line(reply))

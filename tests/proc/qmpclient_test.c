@@ -42,17 +42,6 @@ teardown(void **state)
 	return 0;
 }
 
-/* Starts QEMU as NAME with another monitor NAME2. */
-static pid_t
-two_monitors(struct rig *r, const char *name, const char *args)
-{
-	char text[512];
-
-	snprintf(text, sizeof(text), "-qmp unix:%s/%s2,server=on,wait=off %s",
-	    r->dir, name, args);
-	return rig_qemu(r, name, text);
-}
-
 /* A real QEMU. */
 
 static void
@@ -107,7 +96,7 @@ tells_what_others_took_out(void **state)
 	struct rig *r = *state;
 	struct msg_vm_has has;
 
-	two_monitors(r, "a", XHCI NO_DEVICE ",id=" OURS ",port=4");
+	rig_two_monitors(r, "a", XHCI NO_DEVICE ",id=" OURS ",port=4");
 	rig_ready(r, 1, "a", "xhci.0", HANDOVER_FD, NULL);
 	rig_command(r, "a2",
 	    "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"" OURS
@@ -199,7 +188,7 @@ taken_ports_are_left_alone(void **state)
 	struct msg_result result;
 
 	/* Of three ports one is named, one chosen by QEMU. */
-	two_monitors(r, "a",
+	rig_two_monitors(r, "a",
 	    "-device qemu-xhci,id=xhci,p2=3,p3=3"
 	    " -device usb-mouse,port=2,id=m -device usb-mouse");
 	rig_ready(r, 1, "a", "xhci.0", HANDOVER_ADDRESS, NULL);
@@ -427,7 +416,7 @@ requests_end_with_the_connection(void **state)
 	rig_lost(r, 1, QMP_END_CLOSED, "closed by QEMU");
 	/* The parent connects again, and it goes on. */
 	rig_connect(r, 1, "a");
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	rig_state(r, 1, VM_READY, NULL);
 	rig_attach(r, 3, 1, 9);
 	rig_result(r, 3, RESULT_OK, &result, RIG_SOON_MS);
@@ -464,7 +453,7 @@ killed_and_started_again(void **state)
 	unlink(path);
 	rig_qemu(r, "a", XHCI NO_DEVICE ",id=" OURS ",port=1");
 	rig_connect(r, 1, "a");
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	rig_state(r, 1, VM_READY, NULL);
 	rig_expect(r, MSG_VM_HAS, 1, NULL);
 }
@@ -524,7 +513,7 @@ deadlines(void **state)
 		snprintf(name, sizeof(name), "late%u", i);
 		rig_connect(r, i, name);
 	}
-	rig_state(r, n - 1, VM_CONNECTING, NULL);
+	rig_state(r, n - 1, VM_GREETING, NULL);
 	rig_state(r, n - 1, VM_READY, NULL);
 	rig_detach(r, 500, n - 1, OURS);
 	kill(pid, SIGSTOP);
@@ -554,6 +543,34 @@ deadlines(void **state)
 	assert_in_range(rig_now() - start, 9900, 12000);
 }
 
+/* Those of the policy, of a machine that is mute and one that stops. */
+static void
+deadlines_of_the_policy(void **state)
+{
+	struct rig *r = *state;
+	struct msg_vm m;
+	uint64_t start;
+	uint32_t i;
+
+	rig_peer(r, "mute", "greeting", "silence");
+	rig_peer(r, "stops", "query-status", "silence");
+	for (i = 1; i <= 2; i++) {
+		rig_vm_fill(&m, i, "", HANDOVER_AUTO);
+		m.greeting_ms = 1000;
+		m.reply_ms = 2000;
+		rig_send(r, RIG_PARENT, MSG_QMP_VM, &m, -1);
+	}
+	start = rig_now();
+	rig_connect(r, 1, "mute");
+	rig_connect(r, 2, "stops");
+	rig_state(r, 1, VM_GREETING, NULL);
+	rig_lost(r, 1, QMP_END_TIMEOUT, "no greeting in 1 s");
+	assert_in_range(rig_now() - start, 990, 1500);
+	rig_state(r, 2, VM_GREETING, NULL);
+	rig_lost(r, 2, QMP_END_TIMEOUT, "no reply to query-status in 2 s");
+	assert_in_range(rig_now() - start, 1990, 2800);
+}
+
 static void
 device_that_never_comes(void **state)
 {
@@ -565,6 +582,25 @@ device_that_never_comes(void **state)
 	rig_attach(r, 1, 1, 9);
 	rig_result(r, 1, RESULT_OTHER, &result, 12000);
 	assert_string_equal(result.text, "the parent did not open it in time");
+}
+
+/* What the process has used so far. */
+static uint64_t
+cpu_ms(const struct rig *r)
+{
+	unsigned long user, system;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", r->pid);
+	assert_non_null(f = fopen(path, "re"));
+	assert_int_equal(fscanf(f,
+			     "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u "
+			     "%*u %*u %*u %lu %lu",
+			     &user, &system),
+	    2);
+	fclose(f);
+	return (user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
 }
 
 static void
@@ -592,6 +628,12 @@ flood_of_events(void **state)
 	    (unsigned int)worst);
 	assert_true(worst < 500);
 	assert_true(rig_rss(r) < rss + 4096);
+	/* It costs the host little, too. */
+	start = cpu_ms(r);
+	usleep(2000000);
+	print_message("# and costs %u ms of a processor in 2 s\n",
+	    (unsigned int)(cpu_ms(r) - start));
+	assert_true(cpu_ms(r) - start < 400);
 }
 
 /* Machines whose socket others use, too. */
@@ -612,7 +654,7 @@ shared_ready(struct rig *r, const char *name)
 {
 	shared_vm(r, 1);
 	rig_connect(r, 1, name);
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	rig_state(r, 1, VM_READY, NULL);
 	rig_expect(r, MSG_QMP_RELEASE, 1, NULL);
 }
@@ -693,7 +735,7 @@ shared_machine_was_changed(void **state)
 	struct rig *r = *state;
 	struct msg_vm_has has;
 
-	two_monitors(r, "a",
+	rig_two_monitors(r, "a",
 	    "-device qemu-xhci,id=xhci,p2=1,p3=1" NO_DEVICE ",id=" OURS
 	    ",port=1");
 	shared_ready(r, "a");
@@ -736,7 +778,7 @@ shared_machine_ends_while_released(void **state)
 	rig_result(r, 2, RESULT_VM_LOST, NULL, RIG_SOON_MS);
 	rig_lost(r, 1, QMP_END_CLOSED, "QEMU has ended");
 	rig_connect(r, 1, "a");
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	rig_state(r, 1, VM_READY, NULL);
 }
 
@@ -753,7 +795,7 @@ shared_machine_was_replaced(void **state)
 	rig_connect(r, 1, "b");
 	rig_result(r, 1, RESULT_VM_LOST, NULL, RIG_SOON_MS);
 	rig_state(r, 1, VM_LOST, NULL);
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	rig_state(r, 1, VM_READY, NULL);
 	rig_expect(r, MSG_VM_HAS, 1, NULL);
 	assert_false(rig_get(r, MSG_QMP_LOST, 1, NULL, 0));
@@ -809,7 +851,7 @@ shared_machine_is_held_by_others(void **state)
 	start = rig_now();
 	shared_vm(r, 2);
 	rig_connect(r, 2, "b");
-	rig_state(r, 2, VM_CONNECTING, NULL);
+	rig_state(r, 2, VM_GREETING, NULL);
 	rig_detach(r, 1, 1, OURS);
 	rig_attach(r, 2, 1, 9);
 	rig_expect(r, MSG_QMP_WANT, 1, NULL);
@@ -848,9 +890,9 @@ shared_machine_that_misbehaves_is_lost(void **state)
 	shared_vm(r, 2);
 	rig_connect(r, 1, "a");
 	rig_connect(r, 2, "b");
-	rig_state(r, 2, VM_CONNECTING, NULL);
+	rig_state(r, 2, VM_GREETING, NULL);
 	rig_lost(r, 2, QMP_END_PROTOCOL, "not QMP");
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	usleep(7000000);
 	rig_lost(r, 1, QMP_END_TIMEOUT, "no greeting in 10 s");
 }
@@ -869,7 +911,7 @@ ports_of_the_policy(void **state)
 	m.last_port = 3;
 	rig_send(r, RIG_PARENT, MSG_QMP_VM, &m, -1);
 	rig_connect(r, 1, "a");
-	rig_state(r, 1, VM_CONNECTING, NULL);
+	rig_state(r, 1, VM_GREETING, NULL);
 	rig_state(r, 1, VM_READY, NULL);
 	for (i = 2; i <= 3; i++) {
 		rig_attach(r, i, 1, 1 + i);
@@ -979,6 +1021,7 @@ main(void)
 		T(killed_and_started_again),
 		T(machine_leaves_the_policy),
 		T(deadlines),
+		T(deadlines_of_the_policy),
 		T(device_that_never_comes),
 		T(flood_of_events),
 		T(shared_machine_is_let_go),

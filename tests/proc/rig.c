@@ -376,6 +376,16 @@ rig_peer(struct rig *r, const char *name, const char *when, const char *fault)
 	return rig_run(r, name, argv);
 }
 
+pid_t
+rig_two_monitors(struct rig *r, const char *name, const char *args)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "-qmp unix:%s/%s2,server=on,wait=off %s",
+	    r->dir, name, args);
+	return rig_qemu(r, name, text);
+}
+
 void
 rig_kill(struct rig *r, pid_t pid, int sig)
 {
@@ -415,6 +425,7 @@ rig_vm_fill(
 	memset(m, 0, sizeof(*m));
 	m->vm = number;
 	m->handover = handover;
+	m->greeting_ms = m->reply_ms = QMP_TIMEOUT_DEFAULT;
 	snprintf(m->name, sizeof(m->name), "vm%u", number);
 	strlcpy(m->bus, bus, sizeof(m->bus));
 }
@@ -462,7 +473,7 @@ rig_ready(struct rig *r, uint32_t number, const char *name, const char *bus,
 {
 	rig_vm(r, number, bus, handover);
 	rig_connect(r, number, name);
-	rig_state(r, number, VM_CONNECTING, NULL);
+	rig_state(r, number, VM_GREETING, NULL);
 	rig_state(r, number, VM_READY, text);
 }
 
@@ -493,6 +504,7 @@ rig_attach(struct rig *r, uint32_t request, uint32_t vm, unsigned int devnum)
 	m.port.chain[0] = 9;
 	m.devnum = (uint16_t)devnum;
 	m.speed = USB_SPEED_FULL;
+	m.speeds = 1U << USB_SPEED_FULL;
 	snprintf(m.id, sizeof(m.id), "usbmgrd-3-9-%u-%u", devnum, request);
 	rig_send(r, RIG_ENGINE, MSG_ATTACH, &m, -1);
 }

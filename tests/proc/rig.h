@@ -90,6 +90,9 @@ pid_t rig_qemu(struct rig *, const char *name, const char *args);
 pid_t rig_peer(
     struct rig *, const char *name, const char *when, const char *fault);
 
+/* rig_two_monitors: rig_qemu with another QMP socket NAME2. */
+pid_t rig_two_monitors(struct rig *, const char *name, const char *args);
+
 /* rig_kill: that process, and wait for it. */
 void rig_kill(struct rig *, pid_t, int sig);
 

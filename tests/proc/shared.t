@@ -165,7 +165,7 @@ def turns():
         longest * 1000, max(held)))
     equal(max(held) < 1000, True)
     equal(set(results(service)), {"device gone"})
-    equal(states(service), ["connecting", "ready"])
+    equal(states(service), ["greeting", "ready"])
     service.is_well()
     equal(service.stop(), 0)
 
@@ -184,7 +184,7 @@ def adoption():
     toggle(service)
     wait_for("detach", lambda: results(service) == ["ok", "ok"])
     equal(visit(service), [])
-    equal(states(service), ["connecting", "ready"])
+    equal(states(service), ["greeting", "ready"])
     equal(service.stop(), 0)
 
 
@@ -250,15 +250,15 @@ def first():
     qemu(service)
     other = Client(service).greet()
     service.start()
-    wait_for("connecting", lambda: state(service) == "connecting")
+    wait_for("greeting", lambda: state(service) == "greeting")
     # No greeting in 10 s is no fault of the machine.
     wait_for("reason", lambda: service.machines()["a"]
-             == ("connecting", "another client holds its QMP socket, or the "
+             == ("greeting", "another client holds its QMP socket, or the "
                  "machine hangs"), 12)
     other.execute("query-status")
     other.close()
     wait_for("ready", lambda: state(service) == "ready")
-    equal(states(service), ["connecting", "connecting", "ready"])
+    equal(states(service), ["greeting", "greeting", "ready"])
     visit(service)
 
 
@@ -300,22 +300,30 @@ def ends_held():
     service.is_well()
 
 
-@test("another machine in its place is a new one, whichever way it came")
+@test("another machine in its place has to wait until the first one is dead")
 def replaced():
     service = with_plugs()
-    qemu(service, *given(PLUGGED, 1))
+    first = qemu(service, *given(PLUGGED, 1))
     service.start()
     wait_released(service, 1)
     equal(device(service)["state"], "attached")
-    # The first one lives on, but nobody finds it any more.
-    qemu(service, name="b")
-    os.rename(service.path("b.qmp"), service.path("a.qmp"))
+    # The first one lives on, and has the device.
+    os.rename(service.path("a.qmp"), service.path("first.qmp"))
+    second = qemu(service)
+    toggle(service)
+    wait_for("detach", lambda: results(service) == ["ok"])
+    first_has = Client(service, name="first").greet()
+    equal(first_has.devices(), [])
+    first_has.close()
+    equal(states(service), ["greeting", "ready"])
+    first.kill()
     wait_for("a loss", lambda: "lost" in states(service))
     wait_for("ready", lambda: state(service) == "ready")
+    toggle(service)
     wait_for("a try in the new one", lambda: "device gone"
              in results(service))
-    equal(states(service),
-          ["connecting", "ready", "lost", "connecting", "ready"])
+    equal(states(service), ["greeting", "ready", "lost", "greeting", "ready"])
+    equal(second.poll(), None)
     service.is_well()
 
 

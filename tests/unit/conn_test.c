@@ -25,6 +25,9 @@
 	"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 1, \"minor\": 2, " \
 	"\"major\": 7}}}}\r\n"
 
+static const struct conn_patience patience = { QMP_TIMEOUT_DEFAULT,
+	QMP_TIMEOUT_DEFAULT };
+
 /* A connection, and the end that a QEMU would have. */
 static struct {
 	struct conn conn;
@@ -122,7 +125,7 @@ setup(void **state)
 	assert_int_equal(
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
 	t.peer = fds[1];
-	conn_open(&t.conn, fds[0], "vm", &ops, &t);
+	conn_open(&t.conn, fds[0], "vm", &patience, &ops, &t);
 	return 0;
 }
 

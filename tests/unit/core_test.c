@@ -196,7 +196,7 @@ hold_is_said_when_the_reason_changes(void **state)
 	did("");
 	passes(1000);
 	did("");
-	vm_is("a", VM_CONNECTING);
+	vm_is("a", VM_GREETING);
 	did("hold 3:2/3: machine \"a\" is connecting\n");
 	vm_socket("a", 0);
 	did("");

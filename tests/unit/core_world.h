@@ -509,7 +509,7 @@ machine_answer(uint32_t vm)
 static void
 machine_absent(uint32_t vm)
 {
-	struct msg_vm_socket sock = { vm, ENOENT };
+	struct msg_vm_socket sock = { vm, ENOENT, 1 };
 	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &sock };
 
 	trace("vm %u absent\n", vm);
@@ -520,7 +520,7 @@ static void
 machine_connect(uint32_t vm)
 {
 	struct machine *m = &world.machines[vm - 1];
-	struct msg_vm_socket sock = { vm, 0 };
+	struct msg_vm_socket sock = { .vm = vm };
 	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &sock };
 	size_t i;
 
@@ -529,7 +529,7 @@ machine_connect(uint32_t vm)
 		;
 	trace("vm %u socket\n", vm);
 	tell_core(&ev);
-	say_state(vm, VM_CONNECTING);
+	say_state(vm, VM_GREETING);
 	for (i = 0; i < m->n; i++)
 		say_inside(EV_VM_HAS, vm, &m->in[i]);
 	say_state(vm, VM_READY);

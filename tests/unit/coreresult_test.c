@@ -23,10 +23,12 @@ static const struct {
 	{ RESULT_PORT_TAKEN, "guest port taken", 500, 5 },
 	{ RESULT_SPEED, "speed mismatch", 0, 0 },
 	{ RESULT_DUPLICATE, "duplicate id", 100, 5 },
-	{ RESULT_NO_CONTROLLER, "no USB controller", 0, 0 },
+	{ RESULT_NO_CONTROLLER, "no USB controller", 5000, 5 },
 	{ RESULT_MIGRATING, "machine is migrating", 2000, 100 },
 	{ RESULT_BUSY, "machine's QMP socket in use", 1000, 1000 },
 	{ RESULT_OTHER, "refused by QEMU", 2000, 5 },
+	{ RESULT_UNOPENED, "QEMU cannot open it", 2000, 3 },
+	{ RESULT_UNABLE, "QEMU cannot take USB devices", 0, 0 },
 };
 #define NCLASSES (sizeof(classes) / sizeof(classes[0]))
 _Static_assert(NCLASSES == RESULT_MAX - 2, "a class is missing");

@@ -146,7 +146,7 @@ unplugged_while_the_machine_is_down(void **state)
 	plug("3:9", 6, KEYBOARD);
 	did("hold 3:9/6: no rule matches\n");
 	/* It is a QEMU that kept running, with the first device. */
-	vm_is("a", VM_CONNECTING);
+	vm_is("a", VM_GREETING);
 	vm_has("a", "3:9", 5, 1);
 	did("");
 	vm_up("a");
@@ -240,7 +240,7 @@ adopts_a_device_known_before(void **state)
 	plug("3:9", 5, MOUSE);
 	plug("3:8", 6, MOUSE);
 	scanned();
-	vm_is("a", VM_CONNECTING);
+	vm_is("a", VM_GREETING);
 	vm_has("a", "3:9", 5, 41);
 	did("");
 	vm_up("a");
@@ -258,7 +258,7 @@ adopts_a_device_known_after(void **state)
 {
 	(void)state;
 	policy("a", "pass 3:9 a");
-	vm_is("a", VM_CONNECTING);
+	vm_is("a", VM_GREETING);
 	vm_has("a", "3:9", 5, 41);
 	did("");
 	vm_up("a");
@@ -276,7 +276,7 @@ takes_nothing_out_before_all_is_known(void **state)
 {
 	(void)state;
 	policy("a", "pass 3:9 a");
-	vm_is("a", VM_CONNECTING);
+	vm_is("a", VM_GREETING);
 	vm_has("a", "3:9", 5, 41);
 	vm_has("a", "3:8", 6, 40);
 	vm_up("a");
@@ -297,7 +297,7 @@ adopted_device_of_another_machine_moves(void **state)
 	(void)state;
 	policy("a b", "pass 3:9 b");
 	vm_up("b");
-	vm_is("a", VM_CONNECTING);
+	vm_is("a", VM_GREETING);
 	vm_has("a", "3:9", 5, 7);
 	plug("3:9", 5, MOUSE);
 	did("detach a 3:9/5: t:1\n");
@@ -313,7 +313,7 @@ adopted_device_that_no_rule_passes_leaves(void **state)
 	(void)state;
 	policy("a", "block");
 	plug("3:9", 5, MOUSE);
-	vm_is("a", VM_CONNECTING);
+	vm_is("a", VM_GREETING);
 	vm_has("a", "3:9", 5, 7);
 	vm_up("a");
 	did("detach a 3:9/5: blocked by t:1\n");
@@ -330,7 +330,7 @@ adopted_device_that_failed_elsewhere(void **state)
 	vm_up("b");
 	plug("3:9", 5, MOUSE);
 	answer("3:9", RESULT_SPEED);
-	vm_is("a", VM_CONNECTING);
+	vm_is("a", VM_GREETING);
 	vm_has("a", "3:9", 5, 9);
 	vm_up("a");
 	did("detach a 3:9/5: t:1\n");
@@ -354,7 +354,7 @@ list_waits_for_all_machines_at_the_start(void **state)
 	plug("3:9", 5, MOUSE);
 	vm_up("a");
 	is("3:9", "held: machine \"b\" has not answered yet whether it has it");
-	vm_is("b", VM_CONNECTING);
+	vm_is("b", VM_GREETING);
 	vm_has("b", "3:9", 5, 7);
 	vm_up("b");
 	did("");
@@ -374,7 +374,7 @@ two_machines_have_it(void **state)
 	vm_down("a");
 	did("attach b 3:9/5: t:1\n");
 	answer("3:9", RESULT_OK);
-	vm_is("a", VM_CONNECTING);
+	vm_is("a", VM_GREETING);
 	vm_has("a", "3:9", 5, 1);
 	vm_up("a");
 	did("detach a 3:9/5: device removed\n");
@@ -396,7 +396,7 @@ socket_told_late_forgets_nothing(void **state)
 	policy("a", "pass 3:9 a");
 	plug("3:9", 5, MOUSE);
 	scanned();
-	vm_is("a", VM_CONNECTING);
+	vm_is("a", VM_GREETING);
 	vm_has("a", "3:9", 5, 7);
 	vm_socket("a", ENOENT);
 	vm_socket("a", 0);
@@ -458,7 +458,7 @@ dropped_device_without_a_place(void **state)
 {
 	(void)state;
 	policy("a", "pass 3:9 a");
-	vm_is("a", VM_CONNECTING);
+	vm_is("a", VM_GREETING);
 	vm_has("a", "3:9", 5, 41);
 	vm_up("a");
 	vm_dropped("a", "3:9", 5, 41);

@@ -434,7 +434,7 @@ static void
 make_vm_story(struct story *s, unsigned int i)
 {
 	static const enum vm_state states[] = { VM_READY, VM_ABSENT, VM_READY,
-		VM_LOST, VM_CONNECTING };
+		VM_LOST, VM_CONNECTING, VM_GREETING };
 	uint32_t steps = chance(5);
 	struct news *news;
 

@@ -532,7 +532,7 @@ bad_machines_are_refused(void **state)
 	vm.vm = 0;
 	assert_string_equal(policy_add_vm(p, &vm), "machine with a bad number");
 	vm = good;
-	vm.handover = HANDOVER_ADDRESS + 1;
+	vm.handover = HANDOVER_MAX;
 	assert_string_equal(
 	    policy_add_vm(p, &vm), "machine with a bad handover");
 	assert_null(policy_add_vm(p, &good));

@@ -16,32 +16,45 @@
 
 #include "ports.h"
 
+#define USB2 (1U << USB_SPEED_LOW | 1U << USB_SPEED_FULL | 1U << USB_SPEED_HIGH)
+#define SUPER_OR_HIGH (1U << USB_SPEED_SUPER | 1U << USB_SPEED_HIGH)
+
 static const struct port_range all = { 0, 0 };
+
+/* For a device that runs at that speed only. */
+static unsigned int
+choose(
+    const struct ports *p, const struct port_range *range, enum usbspeed speed)
+{
+	return ports_choose(p, range, speed, 1U << speed);
+}
 
 static void
 lowest_free_port(void **state)
 {
-	struct ports p = { .usb2 = 4, .usb3 = 2, .taken = 0 };
+	struct ports p = { .usb2 = 4, .usb3 = 2, .speeds = USB2, .taken = 0 };
 	unsigned int i;
 
 	(void)state;
 	for (i = 1; i <= 4; i++) {
-		assert_int_equal(ports_choose(&p, &all, USB_SPEED_HIGH), i);
+		assert_int_equal(choose(&p, &all, USB_SPEED_HIGH), i);
 		p.taken |= ports_bit(i);
 	}
-	assert_int_equal(ports_choose(&p, &all, USB_SPEED_HIGH), 0);
+	assert_int_equal(choose(&p, &all, USB_SPEED_HIGH), 0);
 	p.taken &= ~ports_bit(3);
-	assert_int_equal(ports_choose(&p, &all, USB_SPEED_LOW), 3);
-	assert_int_equal(ports_choose(&p, &all, USB_SPEED_SUPER), 0);
+	assert_int_equal(choose(&p, &all, USB_SPEED_LOW), 3);
+	assert_int_equal(choose(&p, &all, USB_SPEED_SUPER), 0);
 	p.taken = ports_bit(1);
-	assert_int_equal(ports_choose(&p, &all, USB_SPEED_SUPER), 2);
-	/* No super speed ports: it runs slower. */
+	assert_int_equal(choose(&p, &all, USB_SPEED_SUPER), 2);
+	/* No super speed ports: it runs slower, if it can. */
 	p.usb3 = 0;
-	assert_int_equal(ports_choose(&p, &all, USB_SPEED_SUPER), 2);
+	assert_int_equal(choose(&p, &all, USB_SPEED_SUPER), 0);
+	assert_int_equal(
+	    ports_choose(&p, &all, USB_SPEED_SUPER, SUPER_OR_HIGH), 2);
 	/* More than QEMU has are never chosen. */
 	p.usb2 = 99;
 	p.taken = ~0U;
-	assert_int_equal(ports_choose(&p, &all, USB_SPEED_FULL), 0);
+	assert_int_equal(choose(&p, &all, USB_SPEED_FULL), 0);
 	assert_int_equal(ports_bit(0), 0);
 	assert_int_equal(ports_bit(16), 0);
 	assert_int_equal(ports_bit(15), 0x8000);
@@ -50,45 +63,90 @@ lowest_free_port(void **state)
 static void
 port_of_the_range(void **state)
 {
-	struct ports p = { .usb2 = 8, .usb3 = 6, .taken = 0 };
+	struct ports p = { .usb2 = 8, .usb3 = 6, .speeds = USB2, .taken = 0 };
 	const struct port_range r = { 5, 7 }, one = { 3, 3 }, far = { 7, 15 };
 
 	(void)state;
-	assert_int_equal(ports_choose(&p, &r, USB_SPEED_HIGH), 5);
+	assert_int_equal(choose(&p, &r, USB_SPEED_HIGH), 5);
 	p.taken = ports_bit(5) | ports_bit(6);
-	assert_int_equal(ports_choose(&p, &r, USB_SPEED_HIGH), 7);
+	assert_int_equal(choose(&p, &r, USB_SPEED_HIGH), 7);
 	/* Port 7 has no super speed, and port 8 is not in the range. */
-	assert_int_equal(ports_choose(&p, &r, USB_SPEED_SUPER), 0);
+	assert_int_equal(choose(&p, &r, USB_SPEED_SUPER), 0);
 	p.taken |= ports_bit(7);
-	assert_int_equal(ports_choose(&p, &r, USB_SPEED_HIGH), 0);
-	assert_int_equal(ports_choose(&p, &one, USB_SPEED_LOW), 3);
+	assert_int_equal(choose(&p, &r, USB_SPEED_HIGH), 0);
+	assert_int_equal(choose(&p, &one, USB_SPEED_LOW), 3);
 	p.taken |= ports_bit(3);
-	assert_int_equal(ports_choose(&p, &one, USB_SPEED_LOW), 0);
+	assert_int_equal(choose(&p, &one, USB_SPEED_LOW), 0);
 	/* A bus with fewer ports than the policy thinks. */
-	assert_int_equal(ports_choose(&p, &far, USB_SPEED_FULL), 8);
+	assert_int_equal(choose(&p, &far, USB_SPEED_FULL), 8);
 	p.usb2 = 4;
-	assert_int_equal(ports_choose(&p, &far, USB_SPEED_FULL), 0);
+	assert_int_equal(choose(&p, &far, USB_SPEED_FULL), 0);
 }
 
 static void
 reason_names_the_range(void **state)
 {
-	const struct ports p = { .usb2 = 8, .usb3 = 2, .taken = 0 };
+	const struct ports p = {
+		.usb2 = 8, .usb3 = 2, .speeds = USB2, .taken = 0
+	};
 	const struct port_range r = { 5, 7 }, one = { 3, 3 };
 	char buf[128];
 
 	(void)state;
-	ports_why_none(&p, &all, USB_SPEED_HIGH, "b", buf, sizeof(buf));
+	ports_why_none(&p, &all, 1U << USB_SPEED_HIGH, "b", buf, sizeof(buf));
 	assert_string_equal(buf, "no free port on bus b");
-	ports_why_none(&p, &r, USB_SPEED_HIGH, "b", buf, sizeof(buf));
+	ports_why_none(&p, &r, 1U << USB_SPEED_HIGH, "b", buf, sizeof(buf));
 	assert_string_equal(
 	    buf, "no free port on bus b, the policy allows ports 5-7 only");
-	ports_why_none(&p, &one, USB_SPEED_HIGH, "b", buf, sizeof(buf));
+	ports_why_none(&p, &one, 1U << USB_SPEED_HIGH, "b", buf, sizeof(buf));
 	assert_string_equal(
 	    buf, "no free port on bus b, the policy allows port 3 only");
-	ports_why_none(&p, &one, USB_SPEED_SUPER, "b", buf, sizeof(buf));
+	ports_why_none(&p, &one, 1U << USB_SPEED_SUPER, "b", buf, sizeof(buf));
 	assert_string_equal(
 	    buf, "bus b has 2 ports, the policy allows port 3 only");
+}
+
+static void
+speeds_of_the_bus(void **state)
+{
+	/* An EHCI without companions, and a UHCI. */
+	const struct ports ehci = { .usb2 = 6, .speeds = 1U << USB_SPEED_HIGH },
+			   uhci = { .usb2 = 2,
+				   .speeds = 1U << USB_SPEED_LOW |
+					     1U << USB_SPEED_FULL };
+	char buf[128];
+
+	(void)state;
+	assert_int_equal(choose(&ehci, &all, USB_SPEED_HIGH), 1);
+	assert_int_equal(choose(&ehci, &all, USB_SPEED_FULL), 0);
+	assert_int_equal(
+	    ports_choose(&ehci, &all, USB_SPEED_SUPER, SUPER_OR_HIGH), 1);
+	assert_int_equal(choose(&uhci, &all, USB_SPEED_LOW), 1);
+	assert_int_equal(ports_why_none(&ehci, &all, 1U << USB_SPEED_FULL,
+			     "e.0", buf, sizeof(buf)),
+	    RESULT_SPEED);
+	assert_string_equal(buf,
+	    "bus e.0 takes high speed only, the device runs at full speed");
+	assert_int_equal(
+	    ports_why_none(&uhci, &all, SUPER_OR_HIGH, "u.0", buf, sizeof(buf)),
+	    RESULT_SPEED);
+	assert_string_equal(buf, "bus u.0 takes low or full speed only, the "
+				 "device runs at high or super speed");
+}
+
+/* Each has its own kind of port, and the one of its own speed is better. */
+static void
+own_speed_first(void **state)
+{
+	struct ports p = { .usb2 = 4, .usb3 = 2, .speeds = USB2 };
+
+	(void)state;
+	p.taken = ports_bit(1);
+	assert_int_equal(
+	    ports_choose(&p, &all, USB_SPEED_SUPER, SUPER_OR_HIGH), 2);
+	p.taken |= ports_bit(2);
+	assert_int_equal(
+	    ports_choose(&p, &all, USB_SPEED_SUPER, SUPER_OR_HIGH), 3);
 }
 
 static void
@@ -160,6 +218,8 @@ main(void)
 		cmocka_unit_test(lowest_free_port),
 		cmocka_unit_test(port_of_the_range),
 		cmocka_unit_test(reason_names_the_range),
+		cmocka_unit_test(speeds_of_the_bus),
+		cmocka_unit_test(own_speed_first),
 		cmocka_unit_test(range_of_a_message),
 		cmocka_unit_test(path_of_a_port),
 		cmocka_unit_test(list_of_query_usb),
