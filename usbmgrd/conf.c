@@ -178,8 +178,7 @@ print_rule(const struct conf *conf, const struct conf_rule *rule, FILE *out)
 }
 
 void
-conf_print_vm_options(
-    const struct msg_vm *m, enum monitor_use usual, FILE *out)
+conf_print_vm_options(const struct msg_vm *m, enum monitor_use usual, FILE *out)
 {
 	if (m->bus[0] != '\0')
 		fprintf(out, " bus \"%s\"", m->bus);
