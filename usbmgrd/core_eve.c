@@ -8,6 +8,9 @@
 #include "core_eve.h"
 #include "log.h"
 
+/* More than any host runs; each costs memory. */
+#define DOMAINS_MAX 1024
+
 /* A domain of EVE, which is a machine while it runs. */
 struct eve_domain {
 	TAILQ_ENTRY(eve_domain) entry;
@@ -111,6 +114,7 @@ domain_remove(struct core *core, struct eve_domain *e)
 {
 	bundles_machine_gone(core->sources.eve, e->number);
 	TAILQ_REMOVE(&core->sources.domains, e, entry);
+	core->sources.ndomains--;
 	domain_free(e->status);
 	free(e);
 }
@@ -120,6 +124,7 @@ domain_new(struct core *core, const char *key)
 {
 	struct eve_domain *e = core_alloc(1, sizeof(*e)), *at;
 
+	core->sources.ndomains++;
 	strlcpy(e->key, key, sizeof(e->key));
 	TAILQ_FOREACH(at, &core->sources.domains, entry)
 		if (strcmp(key, at->key) < 0) {
@@ -136,6 +141,12 @@ apply_domain(struct core *core, const char *key, struct domain *status)
 {
 	struct eve_domain *e = find(core, key);
 
+	if (e == NULL && core->sources.ndomains == DOMAINS_MAX) {
+		log_warnx("eve: domain %s is ignored: there are %d already",
+		    status->name, DOMAINS_MAX);
+		domain_free(status);
+		return;
+	}
 	if (e == NULL)
 		e = domain_new(core, key);
 	if (e->status != NULL && strcmp(e->status->name, status->name) != 0) {

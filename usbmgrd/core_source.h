@@ -46,6 +46,7 @@ struct core_sources {
 	unsigned int eve_time; /* how often its bundles changed */
 	uint32_t last_number; /* of a machine of EVE */
 	TAILQ_HEAD(, eve_domain) domains; /* by key */
+	unsigned int ndomains;
 	STAILQ_HEAD(, eve_staged) staged;
 };
 
