@@ -154,16 +154,22 @@ struct msg_vm_number {
 	uint32_t vm;
 };
 
-/* A connection is there, from a process of this number, or is not. */
+/*
+ * The connections to a machine are counted, so that what parent and QMP client
+ * say of them to the engine can be put in order.
+ */
 struct msg_qmp_socket {
 	uint32_t vm;
-	int32_t pid;
+	int32_t pid; /* of the QEMU at the other end */
+	uint32_t conn; /* number of the connection, from 1 */
 };
 
+/* No connection can be made. */
 struct msg_vm_socket {
 	uint32_t vm;
-	int32_t error; /* errno of the last connect, 0: connected */
+	int32_t error; /* errno of connect(2) */
 	uint32_t ended; /* no QEMU that was connected before lives any more */
+	uint32_t conn; /* the last one that was there before, or 0 */
 };
 
 enum qmp_end {
@@ -205,6 +211,7 @@ struct msg_open_failed {
 struct msg_attach {
 	uint32_t request;
 	uint32_t vm;
+	uint32_t conn; /* as in the last VM_STATE that said ready */
 	struct usbport port;
 	uint16_t devnum;
 	uint16_t speed; /* enum usbspeed */
@@ -216,6 +223,7 @@ struct msg_attach {
 struct msg_detach {
 	uint32_t request;
 	uint32_t vm;
+	uint32_t conn; /* as of an attach */
 	char id[MSG_ID_MAX];
 };
 
@@ -249,6 +257,7 @@ enum result {
 struct msg_result {
 	uint32_t request;
 	uint32_t vm;
+	uint32_t conn; /* as it was asked */
 	uint32_t result; /* enum result */
 	uint32_t guest_port; /* of the guest's bus; 0: unknown */
 	char text[MSG_TEXT_MAX]; /* QEMU's words, or why */
@@ -303,6 +312,8 @@ struct msg_vm_state {
 	uint32_t handover; /* of one that is ready, never HANDOVER_AUTO */
 	uint32_t migrating; /* it is asked for nothing meanwhile */
 	uint32_t told; /* what was told before this is all that it has */
+	uint32_t conn; /* the connection that this is about; of one that is
+			  ready, that which made it so */
 	char text[MSG_TEXT_MAX]; /* why, or QEMU's version */
 };
 
@@ -450,7 +461,7 @@ struct msg_vm_name {
 	X(MSG_QMP_GONE, P(PARENT), P(QMPCLIENT), struct msg_vm_number, 0,      \
 	    "a released machine has ended; its loss is to be told")            \
 	X(MSG_VM_SOCKET, P(PARENT), P(ENGINE), struct msg_vm_socket, 0,        \
-	    "result of connecting to a machine")                               \
+	    "a machine cannot be connected to")                                \
 	X(MSG_VM_HAS, P(QMPCLIENT), P(ENGINE), struct msg_vm_has, 0,           \
 	    "device found in a machine, before it is said to be ready")        \
 	X(MSG_VM_DROPPED, P(QMPCLIENT), P(ENGINE), struct msg_vm_has, 0,       \

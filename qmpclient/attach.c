@@ -37,6 +37,7 @@ static unsigned int nhalves;
 /* Commands of one request that are on their way. */
 struct op {
 	uint32_t request;
+	uint32_t conn; /* as it was asked */
 	uint32_t fdset_of; /* request that the set was made for */
 	unsigned int guest_port;
 	int no_fd; /* add-fd failed, text says why */
@@ -45,7 +46,7 @@ struct op {
 };
 
 static void
-attach_result(uint32_t request, uint32_t vm, enum result result,
+attach_result(uint32_t request, uint32_t vm, uint32_t conn, enum result result,
     unsigned int guest_port, const char *text)
 {
 	struct msg_result m;
@@ -54,6 +55,7 @@ attach_result(uint32_t request, uint32_t vm, enum result result,
 	memset(&m, 0, sizeof(m));
 	m.request = request;
 	m.vm = vm;
+	m.conn = conn;
 	m.result = result;
 	m.guest_port = guest_port;
 	strlcpy(m.text, text, sizeof(m.text));
@@ -80,13 +82,14 @@ attach_fdset(uint32_t request)
 }
 
 static struct op *
-op_new(uint32_t request, uint32_t fdset_of, const char *id)
+op_new(uint32_t request, uint32_t conn, uint32_t fdset_of, const char *id)
 {
 	struct op *op;
 
 	if ((op = calloc(1, sizeof(*op))) == NULL)
 		fatal("calloc");
 	op->request = request;
+	op->conn = conn;
 	op->fdset_of = fdset_of;
 	strlcpy(op->id, id, sizeof(op->id));
 	return op;
@@ -148,7 +151,7 @@ detach_fdsets(struct vm *vm)
 	vm->nfdsets = 0;
 	for (i = 0; i < n; i++) {
 		request = (uint32_t)vm->fdsets[i] & 0x3fffffffU;
-		attach_remove_fd(vm, op_new(request, request, ""));
+		attach_remove_fd(vm, op_new(request, 0, request, ""));
 	}
 	conn_send(&vm->conn, -1);
 }
@@ -227,7 +230,7 @@ attach_added(void *owner, const struct reply *reply, void *arg)
 		vm->ports.taken |= ports_bit(op->guest_port);
 		vm_recount_soon(vm);
 	}
-	attach_result(op->request, vm->conf.vm, result,
+	attach_result(op->request, vm->conf.vm, op->conn, result,
 	    result == RESULT_OK ? op->guest_port : 0, op->text);
 	if (vm->handover == HANDOVER_ADDRESS)
 		free(op);
@@ -310,7 +313,7 @@ attach_start(
 	} else {
 		dev->guest_port = port;
 		vm->ports.taken |= ports_bit(port);
-		op = op_new(m->request, m->request, m->id);
+		op = op_new(m->request, m->conn, m->request, m->id);
 		op->guest_port = port;
 		attach_burst(vm, op, m, fd);
 		fd = -1;
@@ -356,7 +359,8 @@ static void
 half_answer(struct half *h, enum result result, const char *text)
 {
 	if (h->asked && !h->answered)
-		attach_result(h->request, h->attach.vm, result, 0, text);
+		attach_result(
+		    h->request, h->attach.vm, h->attach.conn, result, 0, text);
 	h->answered = 1;
 }
 
@@ -523,7 +527,7 @@ attach_request(const struct msg_attach *m)
 
 	attach_check(m);
 	if ((h = half_get(m->request)) == NULL) {
-		attach_result(m->request, m->vm, RESULT_OTHER, 0,
+		attach_result(m->request, m->vm, m->conn, RESULT_OTHER, 0,
 		    "too many devices on their way");
 		return;
 	}
@@ -531,7 +535,7 @@ attach_request(const struct msg_attach *m)
 		fatalx("request %u came twice", m->request);
 	h->asked = 1;
 	h->attach = *m;
-	if (vm == NULL || !vm->ready)
+	if (vm == NULL || !vm->ready || m->conn != vm->ready)
 		half_answer(h, RESULT_VM_LOST, "machine is not ready");
 	else if (vm->handover == HANDOVER_ADDRESS)
 		h->opened = 1;
@@ -598,7 +602,8 @@ detach_deleted(void *owner, const struct reply *reply, void *arg)
 		vm_device_remove(vm, dev);
 	else if (dev != NULL)
 		dev->at = DEVICE_ATTACHED;
-	attach_result(op->request, vm->conf.vm, result, op->guest_port, text);
+	attach_result(
+	    op->request, vm->conf.vm, op->conn, result, op->guest_port, text);
 	if (vm->handover == HANDOVER_ADDRESS)
 		free(op);
 }
@@ -606,7 +611,7 @@ detach_deleted(void *owner, const struct reply *reply, void *arg)
 void
 detach_refuse(const struct msg_detach *m, enum result result, const char *text)
 {
-	attach_result(m->request, m->vm, result, 0, text);
+	attach_result(m->request, m->vm, m->conn, result, 0, text);
 }
 
 void
@@ -620,7 +625,7 @@ detach_request(const struct msg_detach *m)
 	if (!msg_string_ok(m->id, sizeof(m->id)) ||
 	    qmpid_parse(&parts, m->id) == -1)
 		fatalx("detach of request %u is not of ours", m->request);
-	if (vm == NULL || !vm->ready) {
+	if (vm == NULL || !vm->ready || m->conn != vm->ready) {
 		detach_refuse(m, RESULT_VM_LOST, "machine is not ready");
 		return;
 	}
@@ -632,7 +637,7 @@ detach_request(const struct msg_detach *m)
 		detach_refuse(m, RESULT_MIGRATING, "");
 		return;
 	}
-	op = op_new(m->request, parts.request, m->id);
+	op = op_new(m->request, m->conn, parts.request, m->id);
 	if ((dev = vm_device_find(vm, m->id)) != NULL) {
 		dev->at = DEVICE_DETACHING;
 		op->guest_port = dev->guest_port;

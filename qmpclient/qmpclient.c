@@ -69,8 +69,6 @@ static void
 qmpclient_dispatch_parent(
     struct chan *c, enum msg_type type, const void *payload, int fd)
 {
-	const struct msg_qmp_socket *sock;
-
 	(void)c;
 	if (child_dispatch(type, payload, fd))
 		return;
@@ -88,8 +86,7 @@ qmpclient_dispatch_parent(
 		vm_remove(((const struct msg_vm_number *)payload)->vm);
 		break;
 	case MSG_QMP_SOCKET:
-		sock = payload;
-		vm_socket(sock->vm, sock->pid, fd);
+		vm_socket(payload, fd);
 		break;
 	case MSG_QMP_GONE:
 		vm_gone(((const struct msg_vm_number *)payload)->vm);

@@ -124,6 +124,7 @@ say_state(const struct vm *vm, enum vm_state state, const char *text, int told)
 	m.handover = vm->handover;
 	m.migrating = (uint32_t)vm->migrating;
 	m.told = (uint32_t)told;
+	m.conn = vm->ready != 0 ? vm->ready : vm->nconn;
 	strlcpy(m.text, text, sizeof(m.text));
 	tell_engine(MSG_VM_STATE, &m);
 
@@ -219,18 +220,22 @@ vm_remove(uint32_t number)
 }
 
 void
-vm_socket(uint32_t number, int32_t pid, int fd)
+vm_socket(const struct msg_qmp_socket *m, int fd)
 {
-	struct vm *vm = vm_find(number);
+	struct vm *vm = vm_find(m->vm);
 	struct conn_patience patience;
 
-	if (vm == NULL || vm->conn.fd != -1 || vm->shared.wanted != vm->ready)
-		fatalx("no use for a socket of machine %u", number);
-	if (vm->ready && pid != vm->pid) {
+	if (vm == NULL || vm->conn.fd != -1 ||
+	    vm->shared.wanted != (vm->ready != 0))
+		fatalx("no use for a socket of machine %u", m->vm);
+	if (m->conn <= vm->nconn)
+		fatalx("connections to machine %u are counted wrong", m->vm);
+	if (vm->ready && m->pid != vm->pid) {
 		vm_forget(vm);
 		vm_say_state(vm, VM_LOST, "another QEMU has its socket");
 	}
-	vm->pid = pid;
+	vm->pid = m->pid;
+	vm->nconn = m->conn;
 	vm->shared.wanted = 0;
 	patience.greeting = vm->conf.greeting_ms;
 	patience.reply = vm->conf.reply_ms;
@@ -370,7 +375,7 @@ vm_inventory_done(struct vm *vm, struct msg_vm_foreign *list, unsigned int n)
 	if (!vm->ready) {
 		TAILQ_FOREACH(dev, &vm->devices, entry)
 			vm_device_say(vm, dev, MSG_VM_HAS);
-		vm->ready = 1;
+		vm->ready = vm->nconn;
 	} else
 		vm_compare(vm);
 	vm_say_ready(vm, changed);

@@ -63,8 +63,10 @@ struct vm {
 	TAILQ_ENTRY(vm) entry;
 	struct msg_vm conf;
 	int32_t pid; /* of the QEMU at the other end */
+	uint32_t nconn; /* number of the connection */
 	struct conn conn;
-	int ready; /* the engine was told so: an inventory was complete */
+	/* The engine was told so: an inventory was complete. */
+	uint32_t ready; /* the connection that it was of, 0: it is not */
 	struct shared shared;
 	int running; /* guest code runs: query-status, STOP, RESUME */
 	int migrating; /* nothing is sent meanwhile */
@@ -96,7 +98,7 @@ struct vm {
  */
 void vm_add(const struct msg_vm *);
 void vm_remove(uint32_t number);
-void vm_socket(uint32_t number, int32_t pid, int fd);
+void vm_socket(const struct msg_qmp_socket *, int fd);
 
 /* vm_gone: MSG_QMP_GONE. */
 void vm_gone(uint32_t number);

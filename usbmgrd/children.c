@@ -38,13 +38,13 @@ static const char *const events_options[] = { [EVENTS_AUTO] = "auto",
 	[EVENTS_KERNEL] = "kernel" };
 
 static void parent_dispatch(struct chan *, enum msg_type, const void *, int);
-static void parent_qmp_socket(uint32_t, int, int, int, int32_t);
-static void parent_qmp_again(uint32_t, int, int32_t);
+static void parent_qmp_connected(uint32_t, uint32_t, int, int32_t);
+static void parent_qmp_failed(uint32_t, int, int, uint32_t);
 static void parent_qmp_gone(uint32_t);
 
 static const struct qmpsock_ops qmpsock_ops = {
-	.result = parent_qmp_socket,
-	.again = parent_qmp_again,
+	.connected = parent_qmp_connected,
+	.failed = parent_qmp_failed,
 	.gone = parent_qmp_gone,
 };
 
@@ -486,14 +486,25 @@ audit_qmp(uint32_t number, int error, int32_t pid)
 	audit_end();
 }
 
-/* For the engine it was there all the time. */
 static void
-parent_qmp_again(uint32_t number, int fd, int32_t pid)
+parent_qmp_connected(uint32_t number, uint32_t conn, int fd, int32_t pid)
 {
-	struct msg_qmp_socket sock = { .vm = number, .pid = pid };
+	struct msg_qmp_socket sock = { .vm = number, .pid = pid, .conn = conn };
 
 	audit_qmp(number, 0, pid);
 	chan_send(to(PROC_QMPCLIENT), MSG_QMP_SOCKET, &sock, fd);
+}
+
+static void
+parent_qmp_failed(uint32_t number, int error, int ended, uint32_t conn)
+{
+	struct msg_vm_socket told = { .vm = number,
+		.error = error,
+		.ended = (uint32_t)ended,
+		.conn = conn };
+
+	audit_qmp(number, error, 0);
+	chan_send(to(PROC_ENGINE), MSG_VM_SOCKET, &told, -1);
 }
 
 static void
@@ -502,20 +513,6 @@ parent_qmp_gone(uint32_t number)
 	struct msg_vm_number gone = { .vm = number };
 
 	chan_send(to(PROC_QMPCLIENT), MSG_QMP_GONE, &gone, -1);
-}
-
-static void
-parent_qmp_socket(uint32_t number, int error, int ended, int fd, int32_t pid)
-{
-	struct msg_qmp_socket sock = { .vm = number, .pid = pid };
-	struct msg_vm_socket told = {
-		.vm = number, .error = error, .ended = (uint32_t)ended
-	};
-
-	audit_qmp(number, error, pid);
-	chan_send(to(PROC_ENGINE), MSG_VM_SOCKET, &told, -1);
-	if (fd != -1)
-		chan_send(to(PROC_QMPCLIENT), MSG_QMP_SOCKET, &sock, fd);
 }
 
 void

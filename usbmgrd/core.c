@@ -184,9 +184,10 @@ core_check_result(const struct core *core, const struct msg_result *m)
 	if (m->result >= RESULT_MAX || !msg_string_ok(m->text, sizeof(m->text)))
 		return 0;
 	/* It may have crossed the word that the machine is lost. */
-	if (m->result == RESULT_VM_LOST)
+	if (m->result == RESULT_VM_LOST || (vm != NULL && m->conn < vm->conn))
 		return 1;
-	if (vm == NULL || (att = core_att_find(vm, m->request)) == NULL)
+	if (vm == NULL || m->conn != vm->conn ||
+	    (att = core_att_find(vm, m->request)) == NULL)
 		return 0;
 	return att->state != ATT_ATTACHED;
 }

@@ -82,6 +82,7 @@ struct core_action {
 	uint32_t vm; /* its number; 0 for a hold and a release */
 	const char *vmname; /* NULL for these */
 	uint32_t request; /* of an attach, also for its detach */
+	uint32_t conn; /* that made the machine ready */
 	enum handover handover; /* of an attach: FD or ADDRESS */
 	struct usbport port;
 	uint16_t devnum;

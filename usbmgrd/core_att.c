@@ -68,6 +68,7 @@ core_att_detach(struct core *core, struct attachment *att, const char *reason)
 	a = core_action_add(core, ACT_DETACH, &att->port, att->devnum, reason);
 	a->vm = att->vm->conf.vm;
 	a->vmname = att->vm->conf.name;
+	a->conn = att->vm->conn;
 	a->request = att->request;
 	strlcpy(a->id, att->id, sizeof(a->id));
 	if (att->dev != NULL)
@@ -221,7 +222,9 @@ core_event_result(struct core *core, const struct msg_result *m)
 	struct vm *vm = core_vm_find(core, m->vm);
 	struct attachment *att;
 
-	if (vm == NULL || (att = core_att_find(vm, m->request)) == NULL)
+	/* What was asked of a connection before is lost, and was said to be. */
+	if (vm == NULL || m->conn != vm->conn ||
+	    (att = core_att_find(vm, m->request)) == NULL)
 		return;
 	if (att->state == ATT_PENDING)
 		result_of_attach(core, att, m);

@@ -275,6 +275,7 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 	core_action_identify(a, &dev->dev);
 	a->vm = vm->conf.vm;
 	a->vmname = vm->conf.name;
+	a->conn = vm->conn;
 	a->request = att->request;
 	a->companion = dev->companion;
 	a->handover = vm->handover;

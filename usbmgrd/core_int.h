@@ -81,7 +81,9 @@ struct vm {
 	struct msg_vm conf;
 	enum vm_state state;
 	int known; /* it was heard of: up, or nobody listens there */
-	int deserted; /* the parent's last word: no QEMU is left of it */
+	uint32_t conn; /* number of the last connection that was told of */
+	int deserted; /* the parent's last word: no QEMU is left of it, */
+	uint32_t deserted_conn; /* after that connection */
 	int full; /* some device may wait for a port */
 	int migrating; /* it is to be left alone */
 	enum handover handover; /* in use */

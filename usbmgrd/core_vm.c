@@ -265,36 +265,32 @@ vm_set_state(
 		core_vm_settle(core);
 }
 
+/*
+ * The parent's word may be read after the QMP client's later ones, and before
+ * its earlier ones: a connection lasts until the QMP client says otherwise,
+ * and what the parent says of one before it is of the past.
+ */
 void
 core_event_vm_socket(struct core *core, const struct msg_vm_socket *m)
 {
 	struct vm *vm = core_vm_find(core, m->vm);
 	enum vm_state state;
 
-	if (vm == NULL)
+	if (vm == NULL || m->conn < vm->conn)
 		return;
-	/*
-	 * The parent's word may be read after the QMP client's later one, and
-	 * before its earlier one: a connection lasts until the QMP client says
-	 * otherwise, and then the parent's last word counts.
-	 */
 	vm->deserted = m->ended != 0;
+	vm->deserted_conn = m->conn;
 	if (vm->state == VM_READY || vm->state == VM_GREETING)
 		return;
-	if (m->error == 0)
-		state = VM_GREETING;
-	else if (m->error == EAGAIN)
+	if (m->error == EAGAIN)
 		state = VM_CONNECTING;
 	else if (vm->deserted || RB_EMPTY(&vm->attachments))
 		state = VM_ABSENT;
 	else
 		state = VM_LOST;
-	if (state == VM_GREETING)
-		vm_set_state(core, vm, state, "connected, no greeting yet");
-	else if (state == VM_CONNECTING)
-		vm_set_state(core, vm, state, "others wait at its QMP socket");
-	else
-		vm_set_state(core, vm, state, strerror(m->error));
+	vm_set_state(core, vm, state,
+	    state == VM_CONNECTING ? "others wait at its QMP socket"
+				   : strerror(m->error));
 }
 
 static void
@@ -318,9 +314,11 @@ core_event_vm_state(struct core *core, const struct msg_vm_state *m)
 
 	if (vm == NULL)
 		return;
+	vm->conn = m->conn;
 	if (m->state == VM_READY)
 		vm_ready(core, vm, m);
-	else if (m->state == VM_LOST && vm->deserted)
+	else if (m->state == VM_LOST && vm->deserted &&
+		 vm->deserted_conn >= m->conn)
 		vm_set_state(core, vm, VM_ABSENT, m->text);
 	else
 		vm_set_state(core, vm, (enum vm_state)m->state, m->text);

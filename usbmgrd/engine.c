@@ -71,6 +71,7 @@ engine_attach(const struct core_action *a)
 	memset(&attach, 0, sizeof(attach));
 	attach.request = a->request;
 	attach.vm = a->vm;
+	attach.conn = a->conn;
 	attach.port = a->port;
 	attach.devnum = a->devnum;
 	attach.speed = (uint16_t)a->speed;
@@ -96,6 +97,7 @@ engine_detach(const struct core_action *a)
 	memset(&detach, 0, sizeof(detach));
 	detach.request = a->request;
 	detach.vm = a->vm;
+	detach.conn = a->conn;
 	strlcpy(detach.id, a->id, sizeof(detach.id));
 	audit_action("detach", a);
 	chan_send(&engine.qmpclient, MSG_DETACH, &detach, -1);

@@ -61,15 +61,16 @@ int usbfs_open(unsigned int busnum, unsigned int devnum);
 int usbfs_release(unsigned int busnum, unsigned int devnum);
 
 /*
- * Told each result of connecting: error is 0 with fd, which is the callee's
- * from then on, and the process at the other end, or an errno with fd -1;
- * ended is 1 if no QEMU that was connected before lives any more.
- * again: what qmpsock_want asked for; gone: the machine that was released
- * has ended, so has what was wanted; to be answered with qmpsock_lost.
+ * Told what comes of connecting.  connected: the conn-th connection is there,
+ * fd is the callee's from then on, pid the process at the other end.  failed:
+ * error is an errno, told once; ended is 1 if no QEMU that was connected before
+ * lives any more, conn the last connection that there was, 0 if none.
+ * gone: the machine that was released has ended, so has what was wanted; to
+ * be answered with qmpsock_lost.
  */
 struct qmpsock_ops {
-	void (*result)(uint32_t vm, int error, int ended, int fd, int32_t pid);
-	void (*again)(uint32_t vm, int fd, int32_t pid);
+	void (*connected)(uint32_t vm, uint32_t conn, int fd, int32_t pid);
+	void (*failed)(uint32_t vm, int error, int ended, uint32_t conn);
 	void (*gone)(uint32_t vm);
 };
 

@@ -53,6 +53,7 @@ struct qmpsock {
 	int shared;
 	enum qmpsock_state state;
 	struct qmppeer peer; /* from SOCK_HANDED on, until it is dead */
+	uint32_t conn; /* how many connections there were */
 	uint64_t connected_at;
 	int error; /* last one told, or 0 */
 	int ended; /* as told with it */
@@ -140,15 +141,15 @@ connect_peer(struct qmpsock *q, pid_t *pid)
 }
 
 static void
-qmpsock_tell(struct qmpsock *q, int error, int fd, pid_t pid)
+qmpsock_tell(struct qmpsock *q, int error)
 {
 	int ended = !qmppeer_held(&q->peer);
 
-	if (error != 0 && error == q->error && ended == q->ended)
+	if (error == q->error && ended == q->ended)
 		return;
 	q->error = error;
 	q->ended = ended;
-	qmpsocks.ops->result(q->vm, error, ended, fd, pid);
+	qmpsocks.ops->failed(q->vm, error, ended, q->conn);
 }
 
 /* What nobody waits for any more must wake nobody. */
@@ -237,19 +238,15 @@ connect_or_watch(struct qmpsock *q, int *error, pid_t *pid)
 }
 
 static void
-qmpsock_handed(struct qmpsock *q)
+hand(struct qmpsock *q, int fd, pid_t pid)
 {
 	q->state = SOCK_HANDED;
 	q->connected_at = loop_now();
 	q->tries = 0;
+	q->error = 0;
+	q->conn++;
 	qmppeer_unwatch(&q->peer);
-}
-
-static void
-hand(struct qmpsock *q, int fd, pid_t pid)
-{
-	qmpsock_handed(q);
-	qmpsock_tell(q, 0, fd, pid);
+	qmpsocks.ops->connected(q->vm, q->conn, fd, pid);
 }
 
 /*
@@ -285,7 +282,7 @@ try_peer(struct qmpsock *q)
 		q->tries = 0;
 		return 0;
 	}
-	qmpsock_tell(q, error, -1, 0);
+	qmpsock_tell(q, error);
 	qmppeer_watch(&q->peer, qmpsock_try, q);
 	loop_timer_set(&q->retry, retry_delay(q, error), qmpsock_try, q);
 	return 1;
@@ -302,12 +299,12 @@ qmpsock_try(void *arg)
 	if (lost && try_peer(q))
 		return;
 	if ((fd = connect_or_watch(q, &error, &pid)) == -1) {
-		qmpsock_tell(q, error, -1, 0);
+		qmpsock_tell(q, error);
 		qmpsock_later(q, error);
 		return;
 	}
 	if (lost)
-		qmpsocks.ops->result(q->vm, ECONNREFUSED, 1, -1, 0);
+		qmpsocks.ops->failed(q->vm, ECONNREFUSED, 1, q->conn);
 	hand(q, fd, pid);
 }
 
@@ -347,11 +344,10 @@ qmpsock_again(void *arg)
 	int fd;
 
 	loop_timer_del(&q->retry);
-	if ((fd = connect_peer(q, &pid)) != -1) {
-		qmpsock_handed(q);
-		qmpsocks.ops->again(q->vm, fd, pid);
-	} else if (errno == EAGAIN || errno == EMFILE || errno == ENFILE ||
-		   errno == ENOMEM || errno == EINTR)
+	if ((fd = connect_peer(q, &pid)) != -1)
+		hand(q, fd, pid);
+	else if (errno == EAGAIN || errno == EMFILE || errno == ENFILE ||
+		 errno == ENOMEM || errno == EINTR)
 		loop_timer_set(
 		    &q->retry, retry_delay(q, EAGAIN), qmpsock_again, q);
 	else

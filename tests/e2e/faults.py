@@ -20,6 +20,7 @@ from scenario import scenario
 PEER = inside.HERE + "/../proc/qmp_peer.py"
 ROUNDS = 6
 LATE = 30           # s, of qmp_peer.py
+COMMANDS = {"device": "device_add", "device-gone": "device_del"}
 FAST_MOUSE = dict(MOUSE, speed="480")
 FREE_PORT = "It is tried again when a guest port is free."
 
@@ -44,18 +45,25 @@ def moment(record):
 
 
 def milliseconds(s, port, number, event):
-    """From what the monitor heard of a device to what QEMU answered."""
+    """From what the monitor heard of a device to what QEMU answered; and
+    without the time that QEMU took for that.
+    """
     heard = [record for record in s.service.log("monitor")
              if record["event"] == event and record["device"] == port
              and record["devnum"] == number][-1]
     request = [record["request"] for record in s.service.log("engine")
                if record["event"] == "attach" and record["device"] == port
                and record["devnum"] == number][-1]
-    answer = [record for record in s.service.log("qmpclient")
-              if record["event"] == "result" and record["request"] == request
-              and moment(record) > moment(heard)][0]
-    return (moment(answer) - moment(heard)) / datetime.timedelta(
+    qemu, answer = [
+        [record for record in s.service.log("qmpclient")
+         if record["event"] == kind and record.get("request") == request
+         and record.get("command", command) == command
+         and moment(record) > moment(heard)][0]
+        for kind, command in (("qmp", COMMANDS[event]),
+                              ("result", COMMANDS[event]))]
+    total = (moment(answer) - moment(heard)) / datetime.timedelta(
         milliseconds=1)
+    return total, total - qemu["ms"]
 
 
 def rounds(s, port, machine, count=ROUNDS):
@@ -71,8 +79,8 @@ def rounds(s, port, machine, count=ROUNDS):
             record for record in s.service.log("engine")
             if record["event"] == "detach" and record["devnum"] == number])
         time.sleep(0.2)
-        attach.append(milliseconds(s, port, number, "device"))
-        detach.append(milliseconds(s, port, number, "device-gone"))
+        attach.append(milliseconds(s, port, number, "device")[0])
+        detach.append(milliseconds(s, port, number, "device-gone")[0])
     return statistics.median(attach), statistics.median(detach)
 
 

@@ -139,10 +139,11 @@ teardown(void **state)
 static void
 connect_vm(void)
 {
+	struct msg_qmp_socket m = { .vm = 1, .pid = 1, .conn = 1 };
 	int fd = rig_dial(&rig, "a");
 
 	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-	vm_socket(1, 1, fd);
+	vm_socket(&m, fd);
 	while (vm_is != VM_READY)
 		assert_true(step(RIG_SOON_MS));
 }
@@ -163,6 +164,7 @@ attach(uint32_t request)
 	id.request = request;
 	m.request = request;
 	m.vm = 1;
+	m.conn = 1;
 	m.port = id.port;
 	m.devnum = id.devnum;
 	m.speed = USB_SPEED_HIGH;

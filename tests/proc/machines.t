@@ -4,6 +4,7 @@
 """Machines that come late, go, or are no QEMU (qmp_peer.py), beside a real
 QEMU that must not notice any of it."""
 
+import contextlib
 import os
 import re
 import socket
@@ -173,6 +174,25 @@ def taken():
     service.start()
     becomes(service, "a", "greeting", "connected, no greeting yet")
     other.close()
+    becomes(service, "a", "ready", READY)
+
+
+@test("a machine whose queue of clients is full is tried until it is not")
+def full():
+    service = Service(machines("a"))
+    qemu(service, "a")
+    others = [socket.socket(socket.AF_UNIX)]
+    wait_for("QEMU", lambda: others[0].connect_ex(service.path("a.qmp")) == 0)
+    equal(others[0].recv(8), b'{"QMP": ')
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            others.append(socket.socket(socket.AF_UNIX))
+            others[-1].setblocking(False)
+            others[-1].connect(service.path("a.qmp"))
+    service.start()
+    becomes(service, "a", "connecting", "others wait at its QMP socket")
+    for other in others:
+        other.close()
     becomes(service, "a", "ready", READY)
 
 

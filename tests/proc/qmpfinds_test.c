@@ -167,6 +167,24 @@ port_that_others_free_is_told(void **state)
 	rig_result(r, 2, RESULT_GONE, NULL, RIG_SOON_MS);
 }
 
+static void
+id_that_others_took(void **state)
+{
+	struct rig *r = *state;
+	struct msg_result result;
+
+	rig_two_monitors(r, "a", XHCI);
+	rig_ready(r, 1, "a", "", HANDOVER_ADDRESS, NULL);
+	rig_command(r, "a2",
+	    "{\"execute\": \"device_add\", \"arguments\": {\"driver\": "
+	    "\"usb-mouse\", \"id\": \"usbmgrd-3-9-9-1\", \"port\": \"7\"}}",
+	    "return");
+	rig_attach(r, 1, 1, 9);
+	rig_result(r, 1, RESULT_DUPLICATE, &result, RIG_SOON_MS);
+	assert_string_equal(
+	    result.text, "Duplicate device ID 'usbmgrd-3-9-9-1'");
+}
+
 /* A migration to where nobody reads. */
 static void
 migrate(struct rig *r, const char *name)
@@ -254,6 +272,7 @@ main(void)
 		T(speed_that_the_bus_cannot_take),
 		T(what_others_gave_is_told),
 		T(port_that_others_free_is_told),
+		T(id_that_others_took),
 		T(machine_that_migrates_is_left_alone),
 		T(migration_that_was_there_before),
 	};

@@ -227,6 +227,17 @@ rig_send(struct rig *r, enum rig_link link, enum msg_type type,
 }
 
 static void
+rig_note_state(struct rig *r, const uint8_t *payload)
+{
+	struct msg_vm_state m;
+
+	memcpy(&m, payload, sizeof(m));
+	assert_true(m.vm < RIG_VMS_MAX);
+	if (m.state == VM_READY)
+		r->ready[m.vm] = m.conn;
+}
+
+static void
 rig_store(struct rig *r, enum rig_link link, struct imsg *imsg)
 {
 	struct rig_message *m = &r->queue[r->nqueue++];
@@ -241,6 +252,8 @@ rig_store(struct rig *r, enum rig_link link, struct imsg *imsg)
 	assert_true(m->size <= sizeof(m->payload));
 	assert_int_equal(imsg_get_data(imsg, m->payload, m->size), 0);
 	memcpy(&m->key, m->payload, sizeof(m->key));
+	if (m->type == MSG_VM_STATE)
+		rig_note_state(r, m->payload);
 }
 
 static void
@@ -442,7 +455,7 @@ rig_vm(struct rig *r, uint32_t number, const char *bus, enum handover handover)
 void
 rig_connect(struct rig *r, uint32_t number, const char *name)
 {
-	struct msg_qmp_socket m = { number, 0 };
+	struct msg_qmp_socket m = { .vm = number, .conn = ++r->conns };
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 	int fd = rig_dial(r, name);
@@ -499,6 +512,7 @@ rig_attach(struct rig *r, uint32_t request, uint32_t vm, unsigned int devnum)
 	memset(&m, 0, sizeof(m));
 	m.request = request;
 	m.vm = vm;
+	m.conn = r->ready[vm];
 	m.port.busnum = 3;
 	m.port.depth = 1;
 	m.port.chain[0] = 9;
@@ -517,6 +531,7 @@ rig_detach(struct rig *r, uint32_t request, uint32_t vm, const char *id)
 	memset(&m, 0, sizeof(m));
 	m.request = request;
 	m.vm = vm;
+	m.conn = r->ready[vm];
 	strlcpy(m.id, id, sizeof(m.id));
 	rig_send(r, RIG_ENGINE, MSG_DETACH, &m, -1);
 }

@@ -20,6 +20,7 @@
  * was started and removes what they left.
  */
 #define RIG_PROCS_MAX 16
+#define RIG_VMS_MAX 128
 #define RIG_QUEUE_MAX 512
 #define RIG_PAYLOAD_MAX 1024
 
@@ -49,6 +50,8 @@ struct rig {
 	unsigned int nprocs;
 	struct rig_message queue[RIG_QUEUE_MAX];
 	unsigned int nqueue;
+	uint32_t conns; /* connections made so far */
+	uint32_t ready[RIG_VMS_MAX]; /* the one of each machine's last ready */
 	char dir[64];
 	char log[96];
 };

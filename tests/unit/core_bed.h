@@ -36,11 +36,13 @@
  */
 
 #define ASKS_MAX 64
+#define VMS_MAX 16
 
 /* What a machine was asked and has not answered. */
 struct ask {
 	int detach;
 	uint32_t vm;
+	uint32_t conn;
 	uint32_t request;
 	struct usbport port;
 	uint16_t devnum;
@@ -56,6 +58,8 @@ static struct {
 	struct ask asks[ASKS_MAX];
 	size_t nasks;
 	enum release release; /* of machines of policies to come */
+	int connected[VMS_MAX]; /* by number */
+	uint32_t conn[VMS_MAX];
 } bed;
 
 static inline struct usbport
@@ -185,6 +189,7 @@ note_ask(const struct core_action *a)
 	ask = &bed.asks[bed.nasks++];
 	ask->detach = a->type == ACT_DETACH;
 	ask->vm = a->vm;
+	ask->conn = a->conn;
 	ask->request = a->request;
 	ask->port = a->port;
 	ask->devnum = a->devnum;
@@ -327,24 +332,25 @@ passes(uint64_t ms)
 static inline void
 vm_socket(const char *vm, int error)
 {
-	struct msg_vm_socket m = { vm_number(vm), error,
-		error == ENOENT || error == ECONNREFUSED };
+	struct msg_vm_socket m = { .vm = vm_number(vm),
+		.error = error,
+		.ended = error == ENOENT || error == ECONNREFUSED,
+		.conn = bed.conn[vm_number(vm)] };
 	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &m };
 
 	happens(&ev);
 }
 
-/* What the parent says before the QMP client can say anything. */
-static inline void
-vm_connected(const char *vm)
+/* The connection that a state is about: the first after a loss is a new one. */
+static inline uint32_t
+vm_conn(uint32_t vm, enum vm_state state)
 {
-	struct msg_vm_socket m = { .vm = vm_number(vm) };
-	struct core_event ev = {
-		.type = EV_VM_SOCKET, .now = bed.now, .u.vm_socket = &m
-	};
-	size_t n;
+	int connected = state == VM_READY || state == VM_GREETING;
 
-	core_event(bed.core, &ev, &n);
+	if (connected && !bed.connected[vm])
+		bed.conn[vm]++;
+	bed.connected[vm] = connected;
+	return bed.conn[vm];
 }
 
 /* What is asked of a machine that is lost is answered by nobody. */
@@ -363,8 +369,7 @@ vm_is(const char *vm, enum vm_state state)
 	if (state != VM_READY)
 		bed.nasks = n;
 	strlcpy(m.text, "why", sizeof(m.text));
-	if (state == VM_READY)
-		vm_connected(vm);
+	m.conn = vm_conn(m.vm, state);
 	happens(&ev);
 }
 
@@ -432,9 +437,10 @@ vm_dropped(
 static inline void
 result_is(uint32_t vm, uint32_t request, enum result result)
 {
-	struct msg_result m = {
-		.vm = vm, .request = request, .result = result
-	};
+	struct msg_result m = { .vm = vm,
+		.conn = bed.conn[vm],
+		.request = request,
+		.result = result };
 	struct core_event ev = { .type = EV_RESULT, .u.result = &m };
 
 	m.guest_port = result == RESULT_OK ? 1 : 0;

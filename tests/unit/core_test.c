@@ -198,7 +198,7 @@ hold_is_said_when_the_reason_changes(void **state)
 	did("");
 	vm_is("a", VM_GREETING);
 	did("hold 3:2/3: machine \"a\" is connecting\n");
-	vm_socket("a", 0);
+	vm_is("a", VM_GREETING);
 	did("");
 	strlcpy(d.netif, "eth1", sizeof(d.netif));
 	plug_dev(&d);

@@ -49,6 +49,7 @@ struct inside {
 
 struct machine {
 	int connected;
+	uint32_t conn; /* number of the last connection */
 	struct inside in[INSIDE_MAX];
 	size_t n;
 };
@@ -91,6 +92,7 @@ static struct {
 	uint64_t random;
 	struct place places[COUNT(ports)];
 	struct machine machines[NVMS];
+	uint32_t told_conn[NVMS]; /* as delivered */
 	struct channel monitor;
 	struct channel qmpclient;
 	struct chance_rule rules[RULES_MAX];
@@ -181,7 +183,7 @@ view_result(const struct msg_result *m)
 {
 	size_t i = view_find(m->vm, m->request);
 
-	if (i == world.nviews)
+	if (i == world.nviews || m->conn != world.told_conn[m->vm - 1])
 		return;
 	if ((m->result == RESULT_OK) == world.views[i].detaching)
 		view_remove(i);
@@ -240,6 +242,8 @@ deliver_qmpclient(struct news *news)
 		ev.u.vm_state = &news->u.vm_state;
 		trace("vm %u %s\n", news->u.vm_state.vm,
 		    vm_state_string(news->u.vm_state.state));
+		world.told_conn[news->u.vm_state.vm - 1] =
+		    news->u.vm_state.conn;
 		if (news->u.vm_state.state == VM_LOST)
 			view_lost(news->u.vm_state.vm);
 	} else {
@@ -405,6 +409,7 @@ say_state(uint32_t vm, enum vm_state state)
 
 	news->u.vm_state.vm = vm;
 	news->u.vm_state.state = state;
+	news->u.vm_state.conn = world.machines[vm - 1].conn;
 }
 
 static int
@@ -496,7 +501,8 @@ machine_answer(uint32_t vm)
 	r = &news_add(&world.qmpclient, EV_RESULT)->u.result;
 	r->vm = vm;
 	r->request = ask.request;
-	if (!m->connected)
+	r->conn = ask.conn;
+	if (!m->connected || ask.conn != m->conn)
 		r->result = RESULT_VM_LOST;
 	else if (ask.detach)
 		r->result = machine_detach(m, &ask);
@@ -509,7 +515,8 @@ machine_answer(uint32_t vm)
 static void
 machine_absent(uint32_t vm)
 {
-	struct msg_vm_socket sock = { vm, ENOENT, 1 };
+	struct msg_vm_socket sock = { vm, ENOENT, 1,
+		world.machines[vm - 1].conn };
 	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &sock };
 
 	trace("vm %u absent\n", vm);
@@ -520,15 +527,10 @@ static void
 machine_connect(uint32_t vm)
 {
 	struct machine *m = &world.machines[vm - 1];
-	struct msg_vm_socket sock = { .vm = vm };
-	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &sock };
 	size_t i;
 
-	/* A connection takes longer than a message on its way. */
-	while (deliver(&world.qmpclient) || machine_answer(vm))
-		;
 	trace("vm %u socket\n", vm);
-	tell_core(&ev);
+	m->conn++;
 	say_state(vm, VM_GREETING);
 	for (i = 0; i < m->n; i++)
 		say_inside(EV_VM_HAS, vm, &m->in[i]);

@@ -16,7 +16,8 @@ vm_ready(const char *vm, int migrating, int told)
 	struct msg_vm_state m = { .vm = vm_number(vm),
 		.state = VM_READY,
 		.migrating = (uint32_t)migrating,
-		.told = (uint32_t)told };
+		.told = (uint32_t)told,
+		.conn = vm_conn(vm_number(vm), VM_READY) };
 	struct core_event ev = { .type = EV_VM_STATE, .u.vm_state = &m };
 
 	happens(&ev);
@@ -186,7 +187,7 @@ device_that_shall_stay_with_nobody(void **state)
 static void
 socket_that_goes_before_its_machine(void **state)
 {
-	struct msg_vm_socket m = { .vm = 1, .error = ENOENT };
+	struct msg_vm_socket m = { .vm = 1, .error = ENOENT, .conn = 1 };
 	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &m };
 
 	(void)state;

@@ -278,9 +278,10 @@ failed_detach_that_is_wanted_no_more(void **state)
 static int
 is_answer(const char *vm, uint32_t request, uint32_t result, char last)
 {
-	struct msg_result m = {
-		.vm = vm_number(vm), .request = request, .result = result
-	};
+	struct msg_result m = { .vm = vm_number(vm),
+		.conn = bed.conn[vm_number(vm)],
+		.request = request,
+		.result = result };
 
 	memset(m.text, last, sizeof(m.text));
 	return core_check_result(bed.core, &m);
@@ -304,6 +305,12 @@ results_are_checked(void **state)
 	/* It crossed the word that the machine is lost, or left. */
 	assert_int_equal(is_answer("c", 1, RESULT_VM_LOST, '\0'), 1);
 	assert_int_equal(is_answer("a", 2, RESULT_VM_LOST, '\0'), 1);
+	/* What was asked of the connection before; there is none after it. */
+	bed.conn[vm_number("a")]--;
+	assert_int_equal(is_answer("a", 1, RESULT_OK, '\0'), 1);
+	bed.conn[vm_number("a")] += 2;
+	assert_int_equal(is_answer("a", 1, RESULT_OK, '\0'), 0);
+	bed.conn[vm_number("a")]--;
 	answer("3:9", RESULT_OK);
 	/* Nothing is asked any more. */
 	assert_int_equal(is_answer("a", 1, RESULT_OK, '\0'), 0);
@@ -313,7 +320,9 @@ results_are_checked(void **state)
 static void
 surplus_results_change_nothing(void **state)
 {
-	struct msg_result m = { .vm = 1, .request = 1, .result = RESULT_OTHER };
+	struct msg_result m = {
+		.vm = 1, .conn = 1, .request = 1, .result = RESULT_OTHER
+	};
 	struct core_event ev = { .type = EV_RESULT, .u.result = &m };
 
 	(void)state;

@@ -32,16 +32,25 @@ device_waits_for_its_machine(void **state)
 	did("hold 3:9/5: machine \"a\" is down\n");
 	vm_socket("a", ENOENT);
 	did("");
-	vm_socket("a", 0);
+	vm_is("a", VM_GREETING);
 	did("hold 3:9/5: machine \"a\" is connecting\n");
 	vm_up("a");
 	did("attach a 3:9/5: t:1\n");
 	answer("3:9", RESULT_OK);
 	is("3:9", "attached a: t:1");
 	/* What the parent says of the past is late. */
+	bed.conn[vm_number("a")]--;
 	vm_socket("a", ENOENT);
-	vm_socket("a", 0);
 	did("");
+	bed.conn[vm_number("a")]++;
+	vm_is("a", VM_LOST);
+	did("hold 3:9/5: machine \"a\" may have it still: its connection is "
+	    "lost\n");
+	vm_socket("a", ENOENT);
+	did("hold 3:9/5: machine \"a\" is down\n");
+	vm_up("a");
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
 	is("3:9", "attached a: t:1");
 }
 
@@ -62,7 +71,7 @@ every_order_ends_the_same(void **state)
 			if (*s == 'd')
 				plug("3:9", 5, MOUSE);
 			else if (*s == 'm' && strchr(s, 'p') != NULL)
-				vm_socket("a", 0); /* of no policy's */
+				vm_is("a", VM_GREETING); /* of no policy's */
 			else if (*s == 'm')
 				vm_up("a");
 			else if (*s == 'p')
@@ -87,7 +96,7 @@ machine_lost_and_back(void **state)
 	is("3:9", "held: machine \"a\" is down");
 	vm_socket("a", ENOENT);
 	did("");
-	vm_socket("a", 0);
+	vm_is("a", VM_GREETING);
 	vm_up("a");
 	did("attach a 3:9/5: t:1\n");
 	answer("3:9", RESULT_OK);
@@ -399,7 +408,7 @@ socket_told_late_forgets_nothing(void **state)
 	vm_is("a", VM_GREETING);
 	vm_has("a", "3:9", 5, 7);
 	vm_socket("a", ENOENT);
-	vm_socket("a", 0);
+	vm_is("a", VM_GREETING);
 	vm_up("a");
 	is("3:9", "attached a: t:1");
 }
@@ -476,7 +485,7 @@ unknown_machines_change_nothing(void **state)
 	attached("3:9", 5);
 	vm_up("c");
 	vm_down("c");
-	vm_socket("c", 0);
+	vm_is("c", VM_GREETING);
 	vm_has("c", "3:9", 5, 9);
 	did("");
 	is("3:9", "attached a: t:1");

@@ -9,6 +9,8 @@
  * other one that is supported, and must give what the data say.
  */
 
+#include <linux/usbdevice_fs.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -200,6 +202,7 @@ pick(void)
 		MAP_PRIVATE | MAP_ANONYMOUS, MAP_SHARED | MAP_ANONYMOUS,
 		MAP_PRIVATE, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR,
 		F_SETFL, F_DUPFD_CLOEXEC, 0x80000000, 0xffffffff,
+		(uint32_t)USBDEVFS_IOCTL, (uint32_t)USBDEVFS_RESET,
 		UINT64_C(1) << 32, UINT64_MAX };
 	static uint32_t state = 1;
 	uint64_t value;
