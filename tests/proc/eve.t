@@ -517,13 +517,20 @@ def manifest():
         out.write("monitor-plugs")
 
     def write(text):
-        with open(service.path("model.json"), "w") as out:
+        with open(service.path("model.json"), "wb") as out:
             out.write(text)
 
     for text, error in (
-            ('{"ioMemberList":[', r"model.json:1:18: not JSON: premature EOF"),
-            ('{"ioMemberList":[]}',
-             r'no phylabel, assigngrp or logicallabel is "P9"')):
+            (b'{"ioMemberList":[', r"model.json:1:18: not JSON: premature EOF"),
+            (b'{"ioMemberList":[]}',
+             r'no phylabel, assigngrp or logicallabel is "P9"'),
+            (b'{"ioMemberList":[{"phylabel":"\xe4"}]}',
+             r"model.json:1:\d+: not JSON: invalid bytes in UTF8 string"),
+            (b'{"x":' * 100000, r"model.json:1:\d+: nested deeper than 64"),
+            (b'{"ioMemberList":[' + b"{}," * 65537 + b"{}]}",
+             r"model.json:1:\d+: more than 65536 members"),
+            (b" " * 100 * 1024 * 1024,
+             r'manifest ".*model.json": larger than 16 MiB')):
         write(text)
         for options in [], ["-n"]:
             done = subprocess.run(
@@ -532,7 +539,10 @@ def manifest():
                 stderr=subprocess.PIPE, text=True, timeout=10, check=False)
             equal((done.returncode, bool(re.search(error, done.stderr))),
                   (1, True))
-    write('"ioMemberList":[{"phylabel":"P9","phyaddrs":{"usbaddr":"3:9",}}]')
+    write(b'"ioMemberList":[' + b",".join(
+        b'{"phylabel":"X%d","phyaddrs":{"usbaddr":"4:%d.%d"}}' %
+        (n, n // 200 + 1, n % 200 + 1) for n in range(10000)) +
+        b',{"phylabel":"P9","phyaddrs":{"usbaddr":"3:9",}}]')
     service.start()
     equal(len(re.findall("model.json:.*warning", service.stderr())), 1)
     wait_for("hold", lambda: [
