@@ -213,13 +213,25 @@ should_run(const struct core *core, const struct eve_domain *e)
 /* Machines */
 
 static void
-vm_add(struct core *core, const struct eve_domain *e)
+renumber(struct core *core, struct eve_domain *e)
+{
+	bundles_machine_gone(core->sources.eve, e->number);
+	e->number = fresh_number(core);
+	bundles_machine(core->sources.eve, e->number, e->status->name,
+	    e->status->adapters, e->status->nadapters);
+}
+
+/* The parent sees to it that each new one has a higher number. */
+static void
+vm_add(struct core *core, struct eve_domain *e)
 {
 	struct msg_vm conf = core->policy->eve.vm;
 	struct vm *vm = core_vm_find(core, e->number);
 	struct usbport nowhere = { .busnum = 0 };
 	struct core_action *a;
 
+	if (vm == NULL)
+		renumber(core, e);
 	conf.vm = e->number;
 	strlcpy(conf.name, e->status->name, sizeof(conf.name));
 	if (vm != NULL) {
@@ -284,9 +296,12 @@ eve_changed(struct core *core, int bundles_changed)
 	eve_leave(core);
 }
 
+/* An engine before this one may have used numbers. */
 void
 core_eve_policy(struct core *core)
 {
+	if (core->policy->eve.last_vm > core->sources.last_number)
+		core->sources.last_number = core->policy->eve.last_vm;
 	eve_machines(core);
 	eve_leave(core);
 }
@@ -320,10 +335,7 @@ core_source_vm_reaped(struct core *core, const struct vm *vm)
 	TAILQ_FOREACH(e, &core->sources.domains, entry) {
 		if (e->number != vm->conf.vm)
 			continue;
-		bundles_machine_gone(core->sources.eve, e->number);
-		e->number = fresh_number(core);
-		bundles_machine(core->sources.eve, e->number, e->status->name,
-		    e->status->adapters, e->status->nadapters);
+		renumber(core, e);
 	}
 }
 

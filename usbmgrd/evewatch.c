@@ -388,6 +388,14 @@ void
 evewatch_init(const struct evewatch_ops *ops)
 {
 	eve.ops = ops;
+}
+
+/* Only a host with EVE has it. */
+static void
+open_inotify(void)
+{
+	if (eve.inotify != -1)
+		return;
 	eve.inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (eve.inotify == -1)
 		fatal("inotify_init1");
@@ -420,7 +428,9 @@ evewatch_start(const char *file, const char *directory)
 		strlcpy(p->file, slash + 1, sizeof(p->file));
 		slash[slash == p->dir ? 1 : 0] = '\0';
 	}
+	if (file == NULL && directory == NULL && eve.inotify == -1)
+		return;
+	open_inotify();
 	watch_all();
-	if (file != NULL || directory != NULL)
-		scan();
+	scan();
 }

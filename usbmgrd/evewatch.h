@@ -27,12 +27,13 @@ struct evewatch_ops {
 	void (*domain_gone)(const char *key);
 };
 
-/* evewatch_init: before the parent is confined.  Ends it when it fails. */
+/* evewatch_init: whom to tell. */
 void evewatch_init(const struct evewatch_ops *);
 
 /*
  * evewatch_start: tell of the file and of those in the directory now, and of
- * each change from then on; both are absolute paths.  NULL: of none.
+ * each change from then on; both are absolute paths.  NULL: of none.  Ends
+ * the process when there is no inotify.
  */
 void evewatch_start(const char *adapters_file, const char *domains_directory);
 

@@ -3,7 +3,9 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <sys/queue.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "audit.h"
 #include "children.h"
@@ -16,6 +18,14 @@
 static const struct msg_none none;
 static struct conf_eve eve; /* of the policy */
 static uint32_t last_vm = EVE_VM_FIRST; /* the highest number yet */
+
+/* A machine that the engine named. */
+struct eve_vm {
+	TAILQ_ENTRY(eve_vm) entry;
+	struct msg_vm msg;
+};
+
+static TAILQ_HEAD(, eve_vm) vms = TAILQ_HEAD_INITIALIZER(vms);
 
 /* Files */
 
@@ -129,6 +139,7 @@ parent_eve_send_source(
 	if (!source->is_eve)
 		return send_manifest(conf, source);
 	conf_eve_msg(conf, &m);
+	m.last_vm = last_vm;
 	children_send(PROC_ENGINE, MSG_CONF_EVE, &m, -1);
 	return 0;
 }
@@ -148,8 +159,8 @@ socket_path(const char *name, char path[PATH_MAX])
 void
 parent_eve_vm(struct chan *c, const struct msg_vm_name *m)
 {
-	struct msg_vm vm = eve.vm.msg;
 	char path[PATH_MAX];
+	struct eve_vm *vm;
 	struct json *j;
 
 	if (!eve.is_set || m->vm <= last_vm || m->vm > EVE_VM_LAST ||
@@ -157,17 +168,30 @@ parent_eve_vm(struct chan *c, const struct msg_vm_name *m)
 		chan_fail(c, "a machine of EVE that cannot be");
 		return;
 	}
+	if ((vm = calloc(1, sizeof(*vm))) == NULL)
+		fatal("calloc");
 	last_vm = m->vm;
-	vm.vm = m->vm;
-	strlcpy(vm.name, m->name, sizeof(vm.name));
+	vm->msg = eve.vm.msg;
+	vm->msg.vm = m->vm;
+	strlcpy(vm->msg.name, m->name, sizeof(vm->msg.name));
+	TAILQ_INSERT_TAIL(&vms, vm, entry);
 	socket_path(m->name, path);
 	j = audit_begin("vm-new");
 	json_str(j, "vm", m->name);
 	json_num(j, "vm_number", m->vm);
 	json_str(j, "path", path);
 	audit_end();
-	children_send(PROC_QMPCLIENT, MSG_QMP_VM, &vm, -1);
-	qmpsock_add(m->vm, path, vm.monitor == MONITOR_SHARED);
+	children_send(PROC_QMPCLIENT, MSG_QMP_VM, &vm->msg, -1);
+	qmpsock_add(m->vm, path, vm->msg.monitor == MONITOR_SHARED);
+}
+
+void
+parent_eve_send_machines(void)
+{
+	const struct eve_vm *vm;
+
+	TAILQ_FOREACH(vm, &vms, entry)
+		children_send(PROC_QMPCLIENT, MSG_QMP_VM, &vm->msg, -1);
 }
 
 int
@@ -176,18 +200,36 @@ parent_eve_left(uint32_t vm)
 	return vm > EVE_VM_FIRST && vm <= last_vm && !qmpsock_has(vm);
 }
 
+static void
+forget_machine(struct eve_vm *vm)
+{
+	struct msg_vm_number m = { .vm = vm->msg.vm };
+	struct json *j = audit_begin("vm-gone");
+
+	json_num(j, "vm_number", m.vm);
+	audit_end();
+	qmpsock_del(m.vm);
+	children_send(PROC_QMPCLIENT, MSG_QMP_VM_GONE, &m, -1);
+	TAILQ_REMOVE(&vms, vm, entry);
+	free(vm);
+}
+
+void
+parent_eve_forget_machines(void)
+{
+	while (!TAILQ_EMPTY(&vms))
+		forget_machine(TAILQ_FIRST(&vms));
+}
+
 void
 parent_eve_vm_gone(struct chan *c, const struct msg_vm_number *m)
 {
-	struct json *j;
+	struct eve_vm *vm;
 
-	if (m->vm <= EVE_VM_FIRST || !qmpsock_has(m->vm)) {
-		chan_fail(c, "a machine of EVE that is not there");
-		return;
-	}
-	qmpsock_del(m->vm);
-	j = audit_begin("vm-gone");
-	json_num(j, "vm_number", m->vm);
-	audit_end();
-	children_send(PROC_QMPCLIENT, MSG_QMP_VM_GONE, m, -1);
+	TAILQ_FOREACH(vm, &vms, entry)
+		if (vm->msg.vm == m->vm) {
+			forget_machine(vm);
+			return;
+		}
+	chan_fail(c, "a machine of EVE that is not there");
 }

@@ -14,7 +14,7 @@
  * them to the engine, and connects to the machines that the engine names.
  */
 
-/* parent_eve_init: for this policy; before the parent is confined. */
+/* parent_eve_init: for this policy. */
 void parent_eve_init(const struct conf *);
 
 /* parent_eve_send_adapters: of all machines, in a policy on its way. */
@@ -35,6 +35,14 @@ void parent_eve_serve(void);
  */
 void parent_eve_vm(struct chan *, const struct msg_vm_name *);
 void parent_eve_vm_gone(struct chan *, const struct msg_vm_number *);
+
+/*
+ * parent_eve_send_machines: to a QMP client that has just started, those that
+ * there are.  parent_eve_forget_machines: of an engine that has ended; a new
+ * one names them anew, and finds what is in them.
+ */
+void parent_eve_send_machines(void);
+void parent_eve_forget_machines(void);
 
 /*
  * parent_eve_left: 1 if there was such a machine of EVE, of which the QMP

@@ -416,6 +416,33 @@ def fds(eve):
             if name != "qmpclient"}
 
 
+@test("a child that dies finds EVE and its machines again")
+def deaths():
+    eve = Eve().make_directories()
+    eve.qemu("a")
+    eve.qemu("b")
+    eve.adapters(bundle("P9", UsbAddr="3:9"))
+    eve.domain(1, "a", 115, "P9")
+    eve.start()
+    eve.becomes("a", "ready", READY)
+    for name in "engine", "qmpclient", "monitor":
+        os.kill(eve.pids[name], signal.SIGKILL)
+        # What happens meanwhile is not lost.
+        eve.domain(1, "a", 119)
+        eve.domain(2, "b")
+        wait_for("another " + name, lambda: eve.children().get(name)
+                 not in (None, eve.pids[name]))
+        wait_for("usbmgrctl", lambda: eve.ctl("show", "vms").returncode == 0)
+        eve.becomes("b", "ready", READY, 10)
+        eve.forgets("a")
+        eve.domain(2, "b", 119)
+        eve.domain(1, "a")
+        eve.becomes("a", "ready", READY)
+        eve.forgets("b")
+        eve.pids = eve.children()
+    equal(eve.stop(), 0)
+
+
 @test("when nothing happens in EVE no process wakes up")
 def idle():
     eve = Eve().make_directories()

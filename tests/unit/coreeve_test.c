@@ -43,6 +43,7 @@ static struct {
 		struct usbdev d;
 	} devices[PLACES];
 	uint16_t devnum;
+	uint32_t last_vm;
 	struct ask asks[ASKS_MAX];
 	size_t nasks;
 } w;
@@ -84,6 +85,9 @@ act(const struct core_action *a)
 	case ACT_VM_NEW:
 		i = (unsigned int)(a->vmname[1] - '0');
 		assert_true(i < DOMAINS);
+		/* The parent insists on it. */
+		assert_true(a->vm > w.last_vm);
+		w.last_vm = a->vm;
 		w.domains[i].vm = a->vm;
 		w.domains[i].ready = 0;
 		break;
@@ -93,6 +97,7 @@ act(const struct core_action *a)
 				w.domains[i].vm = 0;
 		break;
 	case ACT_HOLD:
+	case ACT_RELEASE:
 		break;
 	}
 }
