@@ -108,20 +108,40 @@ jsonread_unload(char *text, size_t len)
 
 /* Places */
 
+/* From from, which is at place, on. */
 static struct jsonread_place
-place_of(const char *text, size_t offset)
+place_after(
+    struct jsonread_place place, const char *text, size_t from, size_t offset)
 {
-	struct jsonread_place place = { .line = 1, .column = 1 };
-	size_t i;
-
-	for (i = 0; i < offset; i++) {
+	for (; from < offset; from++) {
 		place.column++;
-		if (text[i] == '\n') {
+		if (text[from] == '\n') {
 			place.line++;
 			place.column = 1;
 		}
 	}
 	return place;
+}
+
+static struct jsonread_place
+place_of(const char *text, size_t offset)
+{
+	struct jsonread_place start = { .line = 1, .column = 1 };
+
+	return place_after(start, text, 0, offset);
+}
+
+/* What was counted once is not counted again: there may be many members. */
+static struct jsonread_place
+place_in(struct jsonread *r, size_t offset)
+{
+	if (offset < r->known || r->known == 0)
+		r->known_place = place_of(r->text, offset);
+	else
+		r->known_place =
+		    place_after(r->known_place, r->text, r->known, offset);
+	r->known = offset;
+	return r->known_place;
 }
 
 static int
@@ -164,9 +184,9 @@ consumed(const struct jsonread *r)
 }
 
 struct jsonread_place
-jsonread_here(const struct jsonread *r)
+jsonread_here(struct jsonread *r)
 {
-	return place_of(r->text, token_start(r->text, consumed(r)));
+	return place_in(r, token_start(r->text, consumed(r)));
 }
 
 int
@@ -467,7 +487,7 @@ syntax_error(struct jsonread *r, int at_end)
 		at -= at > 0 && r->text[at - 1] == '"';
 	}
 	r->failed = 1;
-	r->place = place_of(r->text, at);
+	r->place = place_in(r, at);
 	if (strncmp(text, "parse error: ", 13) == 0)
 		text += 13;
 	else if (strncmp(text, "lexical error: ", 15) == 0)
@@ -497,6 +517,7 @@ jsonread_text(struct jsonread *r, const char *text, size_t len)
 
 	r->text = text;
 	r->len = 0;
+	r->known = 0;
 	r->yajl = yajl_alloc(&callbacks, &memory, r);
 	if (r->braces)
 		rc = feed(r, "{", 1);

@@ -83,6 +83,8 @@ struct jsonread {
 	/* private */
 	const char *text;
 	size_t len;
+	size_t known; /* up to there lines were counted: */
+	struct jsonread_place known_place;
 	void *yajl;
 	int failed;
 	unsigned int depth;
@@ -122,7 +124,7 @@ int jsonread_fail(struct jsonread *, const char *, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* jsonread_here: where the key or value that was read last begins. */
-struct jsonread_place jsonread_here(const struct jsonread *);
+struct jsonread_place jsonread_here(struct jsonread *);
 
 /*
  * jsonread_strdup: a copy of the value's string, to be freed; ends the
