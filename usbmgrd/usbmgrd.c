@@ -61,11 +61,12 @@ open_own_log(void)
 }
 
 static void
-confine(void)
+confine(int debug)
 {
 	const char *errstr;
 
-	if (sandbox_enter(PROC_PARENT, NULL, NULL, &errstr) == -1)
+	if ((!debug && sandbox_no_dump(&errstr) == -1) ||
+	    sandbox_enter(PROC_PARENT, NULL, NULL, &errstr) == -1)
 		fatal("%s", errstr);
 }
 
@@ -76,7 +77,7 @@ serve(const struct conf *conf, int control_fd, int debug, int verbose)
 	int status = 1;
 
 	if (children_start(conf, debug, verbose) == 0 && !parent_stop) {
-		confine();
+		confine(debug);
 		children_serve(control_fd);
 		log_info(
 		    "started: %u machines, %u rules", conf->nvms, conf->nrules);
