@@ -191,6 +191,16 @@ chan_flush(struct chan *c)
 }
 
 void
+chan_drain(struct chan *c)
+{
+	int rounds; /* as many as a socket's buffer can fill */
+
+	for (rounds = 0; rounds < 8 && chan_is_open(c) && c->why == NULL;
+	     rounds++)
+		chan_read(c);
+}
+
+void
 chan_close(struct chan *c)
 {
 	if (!chan_is_open(c))

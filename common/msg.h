@@ -182,6 +182,12 @@ enum qmp_end {
 	QMP_END_MAX
 };
 
+/* What the filter of a process that is about to die did not have. */
+struct msg_trapped {
+	uint32_t arch; /* AUDIT_ARCH_X86_64 and so on */
+	int32_t nr; /* of the system call */
+};
+
 struct msg_qmp_lost {
 	uint32_t vm;
 	uint32_t end; /* enum qmp_end */
@@ -472,7 +478,10 @@ struct ctl_vm {
 	    "end of the list")                                                 \
 	/* the service manager's watchdog */                                   \
 	X(MSG_PING, P(PARENT), P_CHILD, struct msg_none, 0, "is it alive?")    \
-	X(MSG_PONG, P_CHILD, P(PARENT), struct msg_none, 0, "it is")
+	X(MSG_PONG, P_CHILD, P(PARENT), struct msg_none, 0, "it is")           \
+	/* confinement */                                                      \
+	X(MSG_TRAPPED, P_CHILD, P(PARENT), struct msg_trapped, 0,              \
+	    "dies of a system call that its filter does not have")
 
 #define MSG_ENUM(type, from, to, payload, fd, text) type,
 enum msg_type {

@@ -15,6 +15,7 @@
 #include "audit.h"
 #include "chan.h"
 #include "children.h"
+#include "filter.h"
 #include "log.h"
 #include "notify.h"
 #include "parent.h"
@@ -93,6 +94,8 @@ parent_lost_child(struct chan *c, const char *why)
 
 	if (why != NULL)
 		snprintf(text, sizeof(text), "broke the protocol: %s", why);
+	else
+		chan_drain(c); /* it was noticed by a write */
 	if (why != NULL && !serving()) {
 		log_set_stderr(1);
 		log_warnx("%s %s", proc_name(c->peer), text);
@@ -446,6 +449,8 @@ child_ended(enum proc_id proc, int status)
 	char how[sizeof(child->why)];
 	pid_t pid = child->pid;
 
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		chan_drain(to(proc)); /* MSG_TRAPPED may be the last word */
 	describe_end(child, status, how, sizeof(how));
 	child->pid = 0;
 	if (serving()) {
@@ -663,6 +668,18 @@ parent_conf_done(void)
 		loop_end(0);
 }
 
+/* If it does not die of it, it lies, and dies, too. */
+static void
+parent_trapped(enum proc_id proc, const struct msg_trapped *m)
+{
+	char call[64], why[sizeof(children[proc].why)];
+
+	filter_call_name(m->arch, m->nr, call, sizeof(call));
+	snprintf(
+	    why, sizeof(why), "was killed by its system call filter: %s", call);
+	end_child(proc, why);
+}
+
 static void
 parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 {
@@ -676,6 +693,9 @@ parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 		break;
 	case MSG_PONG:
 		children[c->peer].pinged = 0;
+		break;
+	case MSG_TRAPPED:
+		parent_trapped(c->peer, payload);
 		break;
 	case MSG_OPEN_DEVICE:
 		parent_open_device(payload);

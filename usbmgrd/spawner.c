@@ -13,11 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "acts.h"
 #include "log.h"
 #include "parent.h"
 #include "sandbox.h"
 #include "spawn.h"
 #include "spawner.h"
+#include "trap.h"
 
 #define ANSWER_DEADLINE 5000 /* ms */
 
@@ -81,6 +83,8 @@ spawner_confine(int debug)
 	if (prctl(PR_SET_NAME, "usbmgrd-spawner", 0, 0, 0) == -1 ||
 	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == -1)
 		fatal("prctl");
+	if (trap_install(NULL) == -1)
+		fatal("sigaction");
 	if ((!debug && sandbox_no_dump(&errstr) == -1) ||
 	    sandbox_enter(PROC_SPAWNER, NULL, NULL, &errstr) == -1)
 		fatal("%s", errstr);
@@ -127,6 +131,7 @@ static void __attribute__((__noreturn__)) spawner_run(void)
 
 	for (;;) {
 		fd = spawner_receive(&request);
+		acts_run(PROC_SPAWNER);
 		answer.pid = spawn_child((enum proc_id)request.proc, directory,
 		    &how[request.proc], fd);
 		answer.error = errno;

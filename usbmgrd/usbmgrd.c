@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "acts.h"
 #include "audit.h"
 #include "children.h"
 #include "conf.h"
@@ -18,6 +19,7 @@
 #include "parent.h"
 #include "sandbox.h"
 #include "spawner.h"
+#include "trap.h"
 #include "watchdog.h"
 
 #define DEFAULT_CONF SYSCONFDIR "/usbmgrd.conf"
@@ -46,6 +48,7 @@ parent_signal(int signo)
 		break;
 	case SIGUSR1:
 		children_reopen_logs();
+		acts_run(PROC_PARENT);
 		break;
 	}
 }
@@ -65,6 +68,8 @@ confine(int debug)
 {
 	const char *errstr;
 
+	if (trap_install(NULL) == -1)
+		fatal("sigaction");
 	if ((!debug && sandbox_no_dump(&errstr) == -1) ||
 	    sandbox_enter(PROC_PARENT, NULL, NULL, &errstr) == -1)
 		fatal("%s", errstr);
@@ -106,6 +111,7 @@ run(const struct conf *conf, int debug, int verbose)
 	closefrom(STDERR_FILENO + 1);
 	if (users_find(conf) == -1)
 		return 1;
+	acts_prepare(PROC_PARENT);
 	spawner_init(conf, debug, verbose);
 	notify_init();
 	signal(SIGPIPE, SIG_IGN);
