@@ -26,9 +26,13 @@ void acts_prepare(enum proc_id);
  * count.
  */
 void acts_run(enum proc_id);
+
+/* acts_channel: fd is a channel to that process. */
+void acts_channel(enum proc_id, int fd);
 #else
 #define acts_prepare(proc) ((void)0)
 #define acts_run(proc) ((void)0)
+#define acts_channel(proc, fd) ((void)0)
 #endif
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "acts.h"
 #include "chan.h"
 #include "log.h"
 
@@ -30,6 +31,7 @@ chan_open(struct chan *c, int fd, enum proc_id me, enum proc_id peer,
 	c->dispatch = dispatch;
 	c->lost = lost;
 	c->arg = arg;
+	acts_channel(peer, fd);
 	loop_add(&c->watch, fd, EPOLLIN, chan_ready, c);
 }
 

@@ -41,7 +41,6 @@
 #include "trap.h"
 
 #define PAGE 4096L
-#define LAST_FD 64
 #define PTR(p) ((long)(uintptr_t)(p))
 #define SYS(...) syscall(SYS_##__VA_ARGS__)
 
@@ -54,6 +53,7 @@ static struct {
 
 static char chosen[64];
 static unsigned int chosen_procs;
+static int channels[PROC_MAX]; /* 0: none */
 
 /*
  * Times that it is asked before the process is at work: the spawner for each
@@ -99,7 +99,6 @@ descriptor_to_parent(void)
 	return send_descriptor(PROC_PARENT_FD, MSG_PONG, 4);
 }
 
-/* Only channels take it. */
 static long
 descriptor_to_sibling(void)
 {
@@ -109,12 +108,157 @@ descriptor_to_sibling(void)
 		[PROC_QMPCLIENT] = MSG_VM_PORT,
 	};
 	enum msg_type type = types[log_proc()];
-	int fd;
+	enum proc_id peer;
 
-	for (fd = PROC_PARENT_FD + 1; fd < LAST_FD; fd++)
-		send_descriptor(fd, type, msg_info(type)->size);
+	for (peer = PROC_FIRST_CHILD; peer <= PROC_LAST_CHILD; peer++)
+		if (channels[peer] != 0)
+			send_descriptor(
+			    channels[peer], type, msg_info(type)->size);
 	errno = 0;
 	return -1;
+}
+
+/* Hostile: all that this process may say to its neighbours, and more. */
+
+#define FLOOD 400
+#define ONE_IN(n) (dice() % (n) == 0)
+
+static uint64_t dice_state;
+
+static unsigned int
+dice(void)
+{
+	dice_state = dice_state * 6364136223846793005 + 1442695040888963407;
+	return (unsigned int)(dice_state >> 33);
+}
+
+static uint32_t
+plausible(void)
+{
+	static const uint32_t values[] = { 0, 1, 1, 1, 2, 3, 4, 9, 22, 127, 128,
+		255, 256, 0x7ffffffe, 0x7fffffff, 0x80000000, 0xffffffff };
+
+	return values[dice() % (sizeof(values) / sizeof(values[0]))];
+}
+
+static struct usbport
+any_port(void)
+{
+	struct usbport port = { .busnum = (uint16_t)(1 + dice() % 4),
+		.depth = 1,
+		.chain = { (uint8_t)(1 + dice() % 15) } };
+
+	return port;
+}
+
+/* Such that most of them pass the first checks. */
+static void
+plausible_payload(enum msg_type type, void *payload)
+{
+	struct msg_device_gone *gone = payload;
+	struct msg_open_device *device = payload;
+	struct msg_vm_state *state = payload;
+	struct msg_vm_has *has = payload;
+	struct msg_attach *attach = payload;
+	struct usbdev *dev = payload;
+
+	switch (type) {
+	case MSG_DEVICE:
+		dev->port = any_port();
+		dev->devnum = (uint16_t)(1 + dice() % 127);
+		dev->vendor = (uint16_t)plausible();
+		break;
+	case MSG_DEVICE_GONE:
+		gone->port = any_port();
+		gone->devnum = (uint16_t)(1 + dice() % 127);
+		break;
+	case MSG_OPEN_DEVICE:
+	case MSG_RELEASE_DEVICE:
+		device->request = 1 + dice() % 9;
+		device->busnum = (uint16_t)(1 + dice() % 300);
+		device->devnum = (uint16_t)(1 + dice() % 127);
+		break;
+	case MSG_VM_STATE:
+		state->vm = 1 + dice() % 2;
+		state->state = dice() % VM_STATE_MAX;
+		state->handover = 1 + dice() % 2;
+		state->conn = dice() % 3;
+		break;
+	case MSG_VM_HAS:
+	case MSG_VM_DROPPED:
+		has->vm = 1 + dice() % 2;
+		has->request = 1 + dice() % 9;
+		has->port = any_port();
+		has->devnum = (uint16_t)(1 + dice() % 127);
+		break;
+	case MSG_ATTACH:
+		attach->request = 1 + dice() % 9;
+		attach->vm = 1 + dice() % 2;
+		attach->port = any_port();
+		attach->devnum = (uint16_t)(1 + dice() % 127);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Once there must be none of these, or it would be over at once. */
+static int
+ends_soon(unsigned int type)
+{
+	return type == MSG_READY || type == MSG_TRAPPED ||
+	       type == MSG_SCAN_DONE;
+}
+
+static void
+flood_one(enum proc_id peer, int to)
+{
+	_Alignas(uint64_t) char payload[2048] = { 0 };
+	const struct msg_info *info;
+	struct imsg_hdr hdr = { .pid = (uint32_t)-1 };
+	struct iovec iov[2] = { { &hdr, sizeof(hdr) }, { payload, 0 } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	unsigned int type, i, n;
+	uint32_t value;
+
+	do {
+		type = 1 + dice() % (MSG_MAX - 1);
+		info = msg_info(type);
+	} while (((info->from >> log_proc() & 1) == 0 ||
+		     (info->to >> peer & 1) == 0 ||
+		     (ends_soon(type) && !ONE_IN(50))) &&
+		 !ONE_IN(20000));
+	if (info->fd || ONE_IN(1000)) {
+		send_descriptor(to, type, info->size);
+		return;
+	}
+	iov[1].iov_len = info->size;
+	plausible_payload((enum msg_type)type, payload);
+	n = ONE_IN(40) ? 1 + dice() % 3 : 0;
+	for (i = 0; i < n; i++) {
+		value = plausible();
+		memcpy(payload + dice() % (info->size / 4) * 4, &value, 4);
+	}
+	hdr.type = ONE_IN(2000) ? plausible() : type;
+	hdr.len =
+	    ONE_IN(2000) ? plausible() : (uint32_t)(sizeof(hdr) + info->size);
+	sendmsg(to, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static long
+flood(void)
+{
+	enum proc_id peer;
+	int i;
+
+	dice_state = (uint64_t)on.other * 2654435761 + log_proc();
+	for (i = 0; i < FLOOD; i++) {
+		peer = dice() % PROC_CLIENT;
+		if (channels[peer] != 0 &&
+		    (peer != PROC_MONITOR || ONE_IN(1000))) /* no messages */
+			flood_one(peer, channels[peer]);
+	}
+	return 0;
 }
 
 /* Without the text of it. */
@@ -266,7 +410,8 @@ connect_to(void)
 	X("trap-blocked", trap_blocked())                                     \
 	X("trap-unmapped", trap_unmapped())                                   \
 	X("trap-writable", trap_writable())                                   \
-	X("trap-moved", trap_moved())
+	X("trap-moved", trap_moved())                                         \
+	X("flood", flood())
 
 static long
 act(const char *name)
@@ -303,6 +448,12 @@ read_choice(void)
 		for (proc = PROC_PARENT; proc < PROC_MAX; proc++)
 			if (strcmp(word, proc_name(proc)) == 0)
 				chosen_procs |= 1U << proc;
+}
+
+void
+acts_channel(enum proc_id proc, int fd)
+{
+	channels[proc] = fd;
 }
 
 void
