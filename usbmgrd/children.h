@@ -7,6 +7,7 @@
 #define CHILDREN_H
 
 #include "conf.h"
+#include "msg.h"
 
 /*
  * children_start: start all children, connect them with each other, give
@@ -18,10 +19,20 @@ int children_start(const struct conf *, int debug, int verbose);
 
 /*
  * children_serve: look for the machines' sockets from now on, and let the
- * engine answer on the control socket, which is taken.  From now on a child
+ * engine answer on the control sockets, which are taken (readonly_fd may be -1).  From now on a child
  * that ends is started again (restart.h).
  */
-void children_serve(int control_fd);
+void children_serve(int control_fd, int readonly_fd);
+
+/*
+ * children_policy: send the engine another policy, which stays, and whose
+ * machines qmpclient was told of by children_vm, also of those that changed.
+ */
+void children_policy(const struct conf *);
+void children_vm(const struct msg_vm *);
+
+/* children_policy_stays: that one was refused; this one is in force. */
+void children_policy_stays(const struct conf *);
 
 /*
  * children_stop: close all channels, wait for the children to end, kill what
@@ -35,6 +46,12 @@ void children_stop(void);
  */
 int children_reap(void);
 
+/*
+ * children_send: to that child; takes fd.  children_flush: wait until what
+ * was sent is written; 0 or -1.
+ */
+void children_send(enum proc_id, enum msg_type, const void *payload, int fd);
+int children_flush(enum proc_id);
 /* children_restarts: how often a child was started again. */
 uint32_t children_restarts(enum proc_id);
 

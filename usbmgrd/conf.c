@@ -3,10 +3,12 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <sha2.h>
 #include <stdlib.h>
 #include <string.h>
 #include "classes.h"
-#include "conf.h"
+#include "confint.h"
+#include "log.h"
 
 static const char *const events_names[] = { [EVENTS_AUTO] = "auto",
 	[EVENTS_UDEV] = "udev",
@@ -25,6 +27,7 @@ conf_free(struct conf *conf)
 
 	if (conf == NULL)
 		return;
+	conf_free_sources(conf);
 	while ((vm = TAILQ_FIRST(&conf->vms)) != NULL) {
 		TAILQ_REMOVE(&conf->vms, vm, entry);
 		free(vm);
@@ -41,8 +44,9 @@ conf_free(struct conf *conf)
 /* Printing */
 
 static const char *
-vm_name(const struct conf *conf, uint32_t number)
+vm_name(const void *arg, uint32_t number)
 {
+	const struct conf *conf = arg;
 	const struct conf_vm *vm;
 
 	TAILQ_FOREACH(vm, &conf->vms, entry)
@@ -134,19 +138,20 @@ print_identity(const struct conf_rule *rule, FILE *out)
 }
 
 static void
-print_vms(const struct conf *conf, const struct msg_rule *m, FILE *out)
+print_vms(const struct msg_rule *m, FILE *out,
+    const char *(*name)(const void *, uint32_t), const void *arg)
 {
 	unsigned int i;
 
 	fputs(m->nvms == 1 ? " to" : " to {", out);
 	for (i = 0; i < m->nvms; i++)
-		fprintf(out, " \"%s\"", vm_name(conf, m->vms[i]));
+		fprintf(out, " \"%s\"", name(arg, m->vms[i]));
 	if (m->nvms != 1)
 		fputs(" }", out);
 }
 
 static void
-print_rule(const struct conf *conf, const struct conf_rule *rule, FILE *out)
+print_what(const struct conf_rule *rule, FILE *out)
 {
 	const struct msg_rule *m = &rule->msg;
 
@@ -157,20 +162,31 @@ print_rule(const struct conf *conf, const struct conf_rule *rule, FILE *out)
 		fputs(" all", out);
 	print_place(m, out);
 	print_identity(rule, out);
+}
+
+void
+conf_print_rule(const struct conf *conf, const struct conf_rule *rule,
+    FILE *out, const char *(*name)(const void *, uint32_t), const void *arg)
+{
+	const struct msg_rule *m = &rule->msg;
+
+	if (rule->source != NULL)
+		conf_print_source(conf, rule->source, out);
+	else if (m->action == RULE_SOURCE)
+		fputs("a manifest, or eve", out);
+	else
+		print_what(rule, out);
 	if (m->action == RULE_PASS)
-		print_vms(conf, m, out);
+		print_vms(m, out, name, arg);
 	if (m->flags & RULE_EVEN_IF_BUSY)
 		fputs(" even if busy", out);
 	print_pledge(m->pledge, out);
 	fputc('\n', out);
 }
 
-static void
-print_vm(const struct conf_vm *vm, FILE *out)
+void
+conf_print_vm_options(const struct msg_vm *m, enum monitor_use usual, FILE *out)
 {
-	const struct msg_vm *m = &vm->msg;
-
-	fprintf(out, "vm \"%s\" qmp \"%s\"", m->name, vm->qmp);
 	if (m->bus[0] != '\0')
 		fprintf(out, " bus \"%s\"", m->bus);
 	if (m->first_port != 0 && m->first_port == m->last_port)
@@ -181,14 +197,25 @@ print_vm(const struct conf_vm *vm, FILE *out)
 	if (m->handover != HANDOVER_AUTO)
 		fprintf(out, " handover %s",
 		    m->handover == HANDOVER_FD ? "fd" : "address");
-	if (m->monitor == MONITOR_SHARED)
-		fputs(" monitor shared", out);
+	if (m->monitor != usual)
+		fprintf(out, " monitor %s",
+		    m->monitor == MONITOR_SHARED ? "shared" : "persistent");
 	if (m->release == RELEASE_NOBODY)
 		fputs(" release nobody", out);
 	if (m->greeting_ms != QMP_TIMEOUT_DEFAULT)
 		fprintf(out, " timeout greeting %u", m->greeting_ms / 1000);
 	if (m->reply_ms != QMP_TIMEOUT_DEFAULT)
 		fprintf(out, " timeout reply %u", m->reply_ms / 1000);
+}
+
+static void
+print_vm(const struct conf *conf, const struct conf_vm *vm, FILE *out)
+{
+	const struct msg_vm *m = &vm->msg;
+
+	fprintf(out, "vm \"%s\" qmp \"%s\"", m->name, vm->qmp);
+	conf_print_vm_options(m, MONITOR_PERSISTENT, out);
+	conf_print_adapters(conf, m->vm, out);
 	fputc('\n', out);
 }
 
@@ -213,16 +240,42 @@ conf_print(const struct conf *conf, FILE *out)
 	enum proc_id proc;
 
 	fprintf(out, "log directory \"%s\"\n", conf->log_directory);
+	if (conf->log_required)
+		fputs("log required\n", out);
 	fprintf(out, "control socket \"%s\"", conf->control);
 	if (conf->control_group[0] != '\0')
 		fprintf(out, " group \"%s\"", conf->control_group);
+	if (conf->readonly[0] != '\0')
+		fprintf(
+		    out, "\ncontrol socket \"%s\" readonly", conf->readonly);
+	if (conf->readonly_group[0] != '\0')
+		fprintf(out, " group \"%s\"", conf->readonly_group);
 	fprintf(out, "\nevents %s\n", events_names[conf->events]);
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		print_process(proc, &conf->processes[proc], out);
 	TAILQ_FOREACH(vm, &conf->vms, entry)
-		print_vm(vm, out);
+		print_vm(conf, vm, out);
 	TAILQ_FOREACH(rule, &conf->rules, entry)
-		print_rule(conf, rule, out);
+		conf_print_rule(conf, rule, out, vm_name, conf);
+}
+
+void
+conf_hash(const struct conf *conf, uint8_t hash[AUDIT_HASH_LEN])
+{
+	char *text = NULL;
+	size_t len = 0;
+	SHA2_CTX ctx;
+	FILE *out;
+
+	if ((out = open_memstream(&text, &len)) == NULL)
+		fatal("open_memstream");
+	conf_print(conf, out);
+	if (fclose(out) == EOF)
+		fatal("open_memstream");
+	SHA256Init(&ctx);
+	SHA256Update(&ctx, (const uint8_t *)text, len);
+	SHA256Final(hash, &ctx);
+	free(text);
 }
 
 /* For the engine */
@@ -268,11 +321,18 @@ conf_policy(const struct conf *conf, const char **why)
 	TAILQ_FOREACH(vm, &conf->vms, entry)
 		if (*why == NULL)
 			*why = policy_add_vm(policy, &vm->msg);
-	TAILQ_FOREACH(rule, &conf->rules, entry)
+	if (*why == NULL)
+		*why = conf_add_adapters(conf, policy);
+	TAILQ_FOREACH(rule, &conf->rules, entry) {
+		if (*why == NULL && rule->source != NULL)
+			*why = conf_add_source(conf, rule->source, policy);
 		if (*why == NULL)
 			*why = add_rule(policy, rule);
-	if (*why == NULL)
+	}
+	if (*why == NULL) {
+		conf_hash(conf, policy->hash);
 		return policy;
+	}
 	policy_free(policy);
 	return NULL;
 }

@@ -20,6 +20,7 @@ core_new(void)
 	LIST_INIT(&core->orphans);
 	LIST_INIT(&core->foreigns);
 	retry_init(&core->retries);
+	core_source_init(core);
 	return core;
 }
 
@@ -101,6 +102,7 @@ const struct core_action *
 core_event(struct core *core, const struct core_event *ev, size_t *n)
 {
 	core->nactions = 0;
+	core->nleft = 0;
 	core->now = ev->now;
 	switch (ev->type) {
 	case EV_POLICY:
@@ -139,13 +141,20 @@ core_event(struct core *core, const struct core_event *ev, size_t *n)
 	case EV_TICK:
 		event_tick(core);
 		break;
+	case EV_OVERRIDE:
+		core_event_override(core, ev->u.override);
+		break;
 	case EV_SCAN:
 		core_event_scan(core);
 		break;
 	case EV_QMPCLIENT_LOST:
 		core_event_qmpclient_lost(core);
 		break;
+	default:
+		core_source_event(core, ev);
+		break;
 	}
+	core_source_reconcile(core);
 	*n = core->nactions;
 	core_sort_actions(core->actions, *n);
 	return *n == 0 ? NULL : core->actions;
@@ -156,6 +165,13 @@ core_sort_actions(struct core_action *actions, size_t n)
 {
 	if (n > 1)
 		qsort(actions, n, sizeof(*actions), action_cmp);
+}
+
+const uint32_t *
+core_left(const struct core *core, size_t *n)
+{
+	*n = core->nleft;
+	return core->left;
 }
 
 uint16_t
@@ -210,7 +226,9 @@ core_free(struct core *core)
 		TAILQ_REMOVE(&core->vms, vm, entry);
 		free(vm);
 	}
+	core_source_free(core);
 	policy_free(core->policy);
 	free(core->actions);
+	free(core->left);
 	free(core);
 }

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include "evejson.h"
 #include "msg.h"
 #include "policy.h"
 
@@ -35,7 +36,31 @@ enum core_event_type {
 	EV_RESULT, /* result */
 	EV_TICK, /* time passes */
 	EV_SCAN, /* a new monitor tells of all devices, then EV_SCAN_DONE */
-	EV_QMPCLIENT_LOST /* it has ended; a new one connects anew */
+	EV_QMPCLIENT_LOST, /* it has ended; a new one connects anew */
+	EV_OVERRIDE, /* override */
+	/* EVE's files: between BEGIN and END all that there are */
+	EV_EVE_BEGIN,
+	EV_EVE_END,
+	EV_EVE_ADAPTERS, /* adapters; NULL: they could not be read, as before */
+	EV_EVE_ADAPTERS_GONE,
+	EV_EVE_DOMAIN, /* domain; its status is NULL if it could not be read */
+	EV_EVE_DOMAIN_GONE /* domain */
+};
+
+/* Who says what is to become of a device, whatever the rules say. */
+struct core_override {
+	struct usbport port;
+	uint16_t devnum; /* 0: whatever is plugged there */
+	enum override command;
+	int force; /* past pledges and protection */
+	uint32_t uid;
+	int32_t pid;
+	char vm[MSG_VM_NAME_MAX]; /* to attach it to */
+};
+
+struct core_domain {
+	char key[MSG_KEY_MAX]; /* of its file */
+	struct domain *status;
 };
 
 struct core_event {
@@ -51,6 +76,9 @@ struct core_event {
 		const struct msg_vm_number *vm_number;
 		const struct msg_vm_state *vm_state;
 		const struct msg_result *result;
+		const struct core_override *override;
+		struct bundle_list *adapters; /* the core takes them */
+		const struct core_domain *domain; /* it takes the status */
 	} u;
 };
 
@@ -59,7 +87,9 @@ enum core_action_type {
 	ACT_DETACH,
 	ACT_ATTACH,
 	ACT_HOLD,
-	ACT_RELEASE /* its machine died: back to the host's drivers */
+	ACT_RELEASE, /* its machine died: back to the host's drivers */
+	ACT_VM_NEW, /* of EVE: vm and vmname */
+	ACT_VM_GONE /* vm */
 };
 
 struct core_action {
@@ -84,6 +114,19 @@ struct core_action {
 
 /* core_new: knows nothing yet; NULL when memory is short. */
 struct core *core_new(void);
+
+/*
+ * core_alone: there are no other processes, as in replay: EVE's files are
+ * known from the begin, and its machines are ready once they run.
+ */
+void core_alone(struct core *);
+
+/*
+ * core_eve_refused: call cb for each bundle of EVE that gives no rule though
+ * it should, unless the bundles are those of that time; returns the time now.
+ */
+unsigned int core_eve_refused(const struct core *, unsigned int time,
+    void (*cb)(const struct bundle *, const char *why, void *arg), void *arg);
 
 /* core_free: no effect on NULL. */
 void core_free(struct core *);
@@ -120,6 +163,55 @@ void core_requests_from(struct core *, uint32_t last);
  * machine?  1 or 0.
  */
 int core_check_result(const struct core *, const struct msg_result *);
+
+/*
+ * core_override_try: may that be done now?  0; or -1 with the reason in why.
+ * EV_OVERRIDE has no effect if not.
+ */
+int core_override_try(
+    struct core *, const struct core_override *, char *why, size_t size);
+
+/* core_vm_name: of a machine, "" if there is none of that number. */
+const char *core_vm_name(const struct core *, uint32_t number);
+
+/*
+ * core_vm_number: of that name; 0 if there is none.  core_vm_left: 1 if it
+ * left the policy; then another one may have its name.
+ */
+uint32_t core_vm_number(const struct core *, const char *name, int left);
+int core_vm_left(const struct core *, uint32_t number);
+
+/*
+ * core_left: the machines that left the policy and of which nothing is known
+ * any more since the last event; *n of them.
+ */
+const uint32_t *core_left(const struct core *, size_t *n);
+
+/* What is known of a request number. */
+struct core_request {
+	struct usbport port;
+	uint16_t devnum;
+	int detaching; /* else attaching, or attached */
+	uint64_t
+	    since; /* when the attach was asked for, 0: before we started */
+};
+
+/* core_request_find: 0, or -1 if that machine has nothing of that number. */
+int core_request_find(
+    const struct core *, uint32_t vm, uint32_t request, struct core_request *);
+
+/* core_device_get: all about a device; -1 if nothing is plugged there. */
+int core_device_get(struct core *, const struct usbport *, struct ctl_device *);
+
+/* core_nrules: how many the policy has, 0 if there is none. */
+uint32_t core_nrules(const struct core *);
+
+/*
+ * core_rules: call cb for up to n rules of the policy from the one with that
+ * place on.
+ */
+void core_rules(const struct core *, uint32_t first, uint32_t n,
+    void (*cb)(const struct ctl_policy_rule *, void *), void *arg);
 
 /* core_clock: the time that retries are shown relative to. */
 void core_clock(struct core *, uint64_t now);

@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 #include <sys/tree.h>
 #include "core.h"
+#include "core_source.h"
 #include "retry.h"
 
 /* What the files of the engine's core share, and nobody else includes. */
@@ -34,6 +35,7 @@ struct attachment {
 	int outdated; /* pending, and judged anew since it was asked for */
 	uint32_t request;
 	uint32_t guest_port;
+	uint64_t since; /* when it was asked for */
 	struct usbport port;
 	uint16_t devnum;
 	char id[MSG_ID_MAX];
@@ -51,17 +53,22 @@ struct device {
 	struct usbdev dev;
 	const struct msg_rule *rule; /* NULL: none matches */
 	int companion; /* it matched through the other half of the port */
-	struct interest interests[MSG_RULE_VMS_MAX];
+	struct interest interests[MSG_RULE_VMS_MAX + 1];
 	unsigned int ninterests;
 	struct attachment *att;
 	enum device_state state;
 	uint32_t request; /* of the last attach */
 	int dropped; /* somebody else took it out of its machine */
+	enum override override; /* what a person said, */
+	uint32_t override_vm; /* the machine, */
+	uint32_t override_uid; /* and who it was */
+	int override_force;
 	unsigned int scan; /* the last one that told of it */
 	struct retry retry; /* of an attach that failed */
 	uint32_t failed_vm; /* the machine that refused it */
 	char failure[MSG_TEXT_MAX]; /* and why */
 	char reason[MSG_TEXT_MAX];
+	struct source_device source;
 };
 
 /* What a machine was given by somebody else. */
@@ -106,10 +113,14 @@ struct core {
 	uint64_t now;
 	uint32_t last_request;
 	int scan_done;
+	uint64_t generation; /* counts the policies */
+	uint32_t *left; /* see core_left */
+	size_t nleft;
 	unsigned int scan; /* counts the monitors */
 	struct core_action *actions;
 	size_t nactions;
 	size_t maxactions;
+	struct core_sources sources;
 };
 
 /* core_alloc: zeroed memory; ends the process when there is none. */
@@ -196,6 +207,30 @@ void core_event_device(struct core *, const struct usbdev *);
 void core_event_device_gone(struct core *, const struct msg_device_gone *);
 void core_event_scan_done(struct core *);
 
+/*
+ * core_device_protect: DEV_HELD with the reason, in MSG_TEXT_MAX bytes, if no
+ * rule passes it, or only one that says "even if busy"; else DEV_UNASSIGNED.
+ */
+enum device_state core_device_protect(
+    const struct device *, int even_if_busy, char *reason);
+
+/* core_device_breach: the same if it breaks that pledge. */
+enum device_state core_device_breach(
+    const struct device *, uint64_t pledge, const char *whose, char *reason);
+
+/* core_override.c: what people say */
+
+/* core_override_check: the same if it must not be in that machine. */
+enum device_state core_override_check(
+    const struct device *, const struct vm *, int force, char *reason);
+
+/* core_override_vm: the machine that it was given by hand, or NULL. */
+struct vm *core_override_vm(const struct core *, struct device *);
+
+/* core_override_reason: into buf, which is returned. */
+const char *core_override_reason(const struct device *, char buf[MSG_TEXT_MAX]);
+
+void core_event_override(struct core *, const struct core_override *);
 /* core_foreign.c: what others gave to machines */
 
 /* core_foreign_has: of whose the device may be; NULL if nobody's. */
@@ -211,6 +246,9 @@ void core_foreign_forget(struct core *, struct vm *, int all);
 void core_event_vm_foreign(struct core *, const struct msg_vm_foreign *);
 
 /* core_vm.c: machines */
+
+/* core_vm_new: one that is absent, last in the list. */
+struct vm *core_vm_new(struct core *, const struct msg_vm *);
 
 /* core_vm_find: NULL if there is none of that number. */
 struct vm *core_vm_find(const struct core *, uint32_t number);
@@ -233,6 +271,9 @@ void core_vm_reap(struct core *, struct vm *);
  * there is none.
  */
 const struct vm *core_vm_awaited(const struct core *);
+
+/* core_vm_expect: a new machine may have devices; wait until it was heard of. */
+void core_vm_expect(struct core *);
 
 /* core_vm_settle: the time for that is up. */
 void core_vm_settle(struct core *);

@@ -3,13 +3,13 @@
  * SPDX-License-Identifier: ISC
  */
 
-#include <stdio.h>
 #include <string.h>
-#include "audit.h"
 #include "chan.h"
 #include "child.h"
 #include "control.h"
 #include "engine.h"
+#include "engine_eve.h"
+#include "enginelog.h"
 #include "log.h"
 
 static struct {
@@ -19,6 +19,7 @@ static struct {
 	int scan_done; /* came over this channel to the monitor */
 	struct core *core;
 	struct policy *incoming; /* between CONF_BEGIN and CONF_END */
+	struct msg_refused refused; /* what is wrong with it, or "" */
 	struct loop_timer tick;
 } engine;
 
@@ -33,31 +34,6 @@ engine_tick(void *arg)
 
 	(void)arg;
 	engine_event(&ev);
-}
-
-static void
-audit_action(const char *event, const struct core_action *a)
-{
-	char port[USBPORT_STRLEN], product[8], vendor[8];
-	struct json *j = audit_begin(event);
-
-	json_str(j, "device", usbport_string(&a->port, port));
-	json_num(j, "devnum", a->devnum);
-	if (a->request != 0)
-		json_num(j, "request", a->request);
-	if (a->vmname != NULL)
-		json_str(j, "vm", a->vmname);
-	if (a->type == ACT_ATTACH) {
-		snprintf(vendor, sizeof(vendor), "%04x", a->vendor);
-		snprintf(product, sizeof(product), "%04x", a->product);
-		json_str(j, "vendor", vendor);
-		json_str(j, "product", product);
-		json_num(j, "uevent", (int64_t)a->uevent);
-	}
-	json_str(j, "reason", a->reason);
-	if (a->companion)
-		json_str(j, "matched", "through its companion port");
-	audit_end();
 }
 
 static void
@@ -76,8 +52,6 @@ engine_attach(const struct core_action *a)
 	attach.speeds = (uint16_t)a->speeds;
 	memcpy(attach.digest, a->digest, sizeof(attach.digest));
 	strlcpy(attach.id, a->id, sizeof(attach.id));
-	/* Before the others can log what comes of it. */
-	audit_action("attach", a);
 	if (a->handover != HANDOVER_ADDRESS) {
 		open.request = a->request;
 		open.busnum = a->port.busnum;
@@ -97,8 +71,27 @@ engine_detach(const struct core_action *a)
 	detach.vm = a->vm;
 	detach.conn = a->conn;
 	strlcpy(detach.id, a->id, sizeof(detach.id));
-	audit_action("detach", a);
 	chan_send(&engine.qmpclient, MSG_DETACH, &detach, -1);
+}
+
+/* A machine of EVE: the parent knows where its socket is. */
+static void
+engine_vm_new(const struct core_action *a)
+{
+	struct msg_vm_name m;
+
+	memset(&m, 0, sizeof(m));
+	m.vm = a->vm;
+	strlcpy(m.name, a->vmname, sizeof(m.name));
+	chan_send(&engine.parent, MSG_EVE_VM, &m, -1);
+}
+
+static void
+engine_vm_gone(const struct core_action *a)
+{
+	struct msg_vm_number m = { .vm = a->vm };
+
+	chan_send(&engine.parent, MSG_EVE_VM_GONE, &m, -1);
 }
 
 static void
@@ -107,13 +100,14 @@ engine_release(const struct core_action *a)
 	struct msg_release_device release = { .busnum = a->port.busnum,
 		.devnum = a->devnum };
 
-	audit_action("release", a);
 	chan_send(&engine.parent, MSG_RELEASE_DEVICE, &release, -1);
 }
 
 static void
 engine_act(const struct core_action *a)
 {
+	/* Before the others can log what comes of it. */
+	enginelog_action(engine.core, a);
 	switch (a->type) {
 	case ACT_DETACH:
 		engine_detach(a);
@@ -122,11 +116,30 @@ engine_act(const struct core_action *a)
 		engine_attach(a);
 		break;
 	case ACT_HOLD:
-		audit_action("hold", a);
 		break;
 	case ACT_RELEASE:
 		engine_release(a);
 		break;
+	case ACT_VM_NEW:
+		engine_vm_new(a);
+		break;
+	case ACT_VM_GONE:
+		engine_vm_gone(a);
+		break;
+	}
+}
+
+static void
+engine_left(void)
+{
+	struct msg_vm_number left;
+	const uint32_t *list;
+	size_t i, n;
+
+	list = core_left(engine.core, &n);
+	for (i = 0; i < n; i++) {
+		left.vm = list[i];
+		chan_send(&engine.parent, MSG_VM_LEFT, &left, -1);
 	}
 }
 
@@ -138,9 +151,12 @@ engine_event(struct core_event *ev)
 	size_t i, n;
 
 	ev->now = loop_now();
+	enginelog_event(engine.core, ev);
 	actions = core_event(engine.core, ev, &n);
 	for (i = 0; i < n; i++)
 		engine_act(&actions[i]);
+	engine_left();
+	control_event();
 	if ((next = core_next(engine.core)) != 0)
 		loop_timer_set(&engine.tick,
 		    next > ev->now ? next - ev->now : 0, engine_tick, NULL);
@@ -152,17 +168,10 @@ static void
 engine_device(const struct usbdev *dev)
 {
 	struct core_event ev = { .type = EV_DEVICE, .u.device = dev };
-	char port[USBPORT_STRLEN];
 	const char *wrong;
-	struct json *j;
 
 	if ((wrong = usbdev_check(dev)) != NULL)
 		fatalx("monitor sent a device whose %s is wrong", wrong);
-	j = audit_begin("device");
-	json_str(j, "device", usbport_string(&dev->port, port));
-	json_num(j, "devnum", dev->devnum);
-	json_num(j, "uevent", (int64_t)dev->uevent);
-	audit_end();
 	engine_event(&ev);
 }
 
@@ -170,16 +179,9 @@ static void
 engine_device_gone(const struct msg_device_gone *gone)
 {
 	struct core_event ev = { .type = EV_DEVICE_GONE, .u.gone = gone };
-	char port[USBPORT_STRLEN];
-	struct json *j;
 
 	if (!usbport_valid(&gone->port))
 		fatalx("monitor sent a device whose port is wrong");
-	j = audit_begin("device-gone");
-	json_str(j, "device", usbport_string(&gone->port, port));
-	json_num(j, "devnum", gone->devnum);
-	json_num(j, "uevent", (int64_t)gone->uevent);
-	audit_end();
 	engine_event(&ev);
 }
 
@@ -222,19 +224,11 @@ static void
 engine_vm_has(enum core_event_type type, const struct msg_vm_has *has)
 {
 	struct core_event ev = { .type = type, .u.has = has };
-	char port[USBPORT_STRLEN];
-	struct json *j;
 
 	if (!usbport_valid(&has->port) || has->devnum == 0 ||
 	    has->devnum > USB_DEVNUM_MAX || has->request == 0 ||
 	    !msg_string_ok(has->id, sizeof(has->id)))
 		fatalx("qmpclient sent a machine's device that is wrong");
-	j = audit_begin(type == EV_VM_HAS ? "vm-has" : "vm-dropped");
-	json_num(j, "vm_number", has->vm);
-	json_num(j, "request", has->request);
-	json_str(j, "device", usbport_string(&has->port, port));
-	json_num(j, "devnum", has->devnum);
-	audit_end();
 	engine_event(&ev);
 }
 
@@ -242,15 +236,10 @@ static void
 engine_vm_foreign(const struct msg_vm_foreign *m)
 {
 	struct core_event ev = { .type = EV_VM_FOREIGN, .u.foreign = m };
-	struct json *j;
 
 	if (m->port.depth > USB_CHAIN_MAX ||
 	    !msg_string_ok(m->id, sizeof(m->id)))
 		fatalx("qmpclient sent a foreign device that is wrong");
-	j = audit_begin("vm-foreign");
-	json_num(j, "vm_number", m->vm);
-	json_str(j, "id", m->id);
-	audit_end();
 	engine_event(&ev);
 }
 
@@ -266,16 +255,10 @@ static void
 engine_vm_state(const struct msg_vm_state *m)
 {
 	struct core_event ev = { .type = EV_VM_STATE, .u.vm_state = m };
-	struct json *j;
 
 	if (m->state >= VM_STATE_MAX || m->handover >= HANDOVER_MAX ||
 	    !msg_string_ok(m->text, sizeof(m->text)))
 		fatalx("qmpclient sent a machine's state that is wrong");
-	j = audit_begin("vm");
-	json_num(j, "vm_number", m->vm);
-	json_str(j, "state", vm_state_string(m->state));
-	json_str(j, "reason", m->text);
-	audit_end();
 	engine_event(&ev);
 }
 
@@ -283,18 +266,9 @@ static void
 engine_result(const struct msg_result *m)
 {
 	struct core_event ev = { .type = EV_RESULT, .u.result = m };
-	struct json *j;
 
 	if (!core_check_result(engine.core, m))
 		fatalx("qmpclient answered what it was not asked");
-	j = audit_begin("result");
-	json_num(j, "request", m->request);
-	json_num(j, "vm_number", m->vm);
-	json_str(j, "result", result_string(m->result));
-	if (m->guest_port != 0)
-		json_num(j, "guest_port", m->guest_port);
-	json_str(j, "text", m->text);
-	audit_end();
 	engine_event(&ev);
 }
 
@@ -389,6 +363,7 @@ engine_conf_begin(const struct msg_conf_begin *m)
 	engine.incoming = policy_new(m->vms, m->rules);
 	if (engine.incoming == NULL)
 		fatal("policy of %u machines and %u rules", m->vms, m->rules);
+	memcpy(engine.incoming->hash, m->hash, sizeof(m->hash));
 }
 
 static void
@@ -396,6 +371,33 @@ engine_conf_item(const char *wrong)
 {
 	if (wrong != NULL)
 		fatalx("policy with a %s", wrong);
+}
+
+/* One that cannot be read is none, so that the messages after it fit. */
+static void
+engine_conf_manifest(const struct msg_manifest *m, int fd)
+{
+	char *why = engine.refused.text, more[MSG_REFUSED_MAX];
+	struct bundles *bundles;
+
+	bundles = engine_manifest(
+	    m, fd, why[0] == '\0' ? why : more, sizeof(engine.refused.text));
+	if (bundles == NULL)
+		bundles = bundles_new(m->name);
+	engine_conf_item(policy_add_manifest(engine_incoming(), bundles));
+}
+
+static int
+engine_refuses(const struct policy *policy)
+{
+	struct msg_refused *m = &engine.refused;
+
+	if (m->text[0] == '\0' &&
+	    policy_check_adapters(policy, m->text, sizeof(m->text)) == 0)
+		return 0;
+	chan_send(&engine.parent, MSG_CONF_REFUSED, m, -1);
+	memset(m, 0, sizeof(*m));
+	return 1;
 }
 
 static void
@@ -408,6 +410,10 @@ engine_conf_end(void)
 	    ev.u.policy->nrules != ev.u.policy->maxrules)
 		fatalx("policy with less than was announced");
 	engine.incoming = NULL;
+	if (engine_refuses(ev.u.policy)) {
+		policy_free(ev.u.policy);
+		return;
+	}
 	engine_event(&ev);
 	chan_send(&engine.parent, MSG_CONF_DONE, &none, -1);
 }
@@ -420,9 +426,24 @@ engine_vm_socket(const struct msg_vm_socket *m)
 	engine_event(&ev);
 }
 
+void
+engine_override(const struct core_override *o)
+{
+	struct core_event ev = { .type = EV_OVERRIDE, .u.override = o };
+
+	engine_event(&ev);
+}
+
+void
+engine_tell_parent(enum msg_type type, const void *payload)
+{
+	chan_send(&engine.parent, type, payload, -1);
+}
+
 static void
 engine_start(const struct msg_start *m)
 {
+	enginelog_requests(m->last_request, loop_now());
 	core_requests_from(engine.core, m->last_request);
 	chan_send(&engine.parent, MSG_READY, &none, -1);
 }
@@ -438,7 +459,16 @@ engine_dispatch_parent(
 		engine_peer(payload, fd);
 		break;
 	case MSG_CONTROL:
-		control_listen(fd, engine.core);
+		control_listen(fd, payload, engine.core);
+		break;
+	case MSG_PROCESS:
+		control_process(payload);
+		break;
+	case MSG_RELOAD_TEXT:
+		control_reload_text(payload);
+		break;
+	case MSG_RELOAD_DONE:
+		control_reload_done(payload);
 		break;
 	case MSG_START:
 		engine_start(payload);
@@ -460,6 +490,24 @@ engine_dispatch_parent(
 		break;
 	case MSG_VM_SOCKET:
 		engine_vm_socket(payload);
+		break;
+	case MSG_CONF_ADAPTER:
+		engine_conf_item(
+		    policy_add_adapter(engine_incoming(), payload));
+		break;
+	case MSG_CONF_MANIFEST:
+		engine_conf_manifest(payload, fd);
+		break;
+	case MSG_CONF_EVE:
+		engine_conf_item(policy_add_eve(engine_incoming(), payload));
+		break;
+	case MSG_EVE_BEGIN:
+	case MSG_EVE_ADAPTERS:
+	case MSG_EVE_ADAPTERS_GONE:
+	case MSG_EVE_DOMAIN:
+	case MSG_EVE_DOMAIN_GONE:
+	case MSG_EVE_END:
+		engine_eve(type, payload, fd, engine.core, engine_event);
 		break;
 	default:
 		chan_fail(c, msg_name(type));

@@ -453,6 +453,12 @@ qmpsock_find(uint32_t vm)
 }
 
 int
+qmpsock_has(uint32_t vm)
+{
+	return qmpsock_find(vm) != NULL;
+}
+
+int
 qmpsock_release(uint32_t vm)
 {
 	struct qmpsock *q = qmpsock_find(vm);
@@ -496,6 +502,20 @@ qmpsock_lost(uint32_t vm, enum qmp_end end)
 	loop_timer_set(&q->retry, backoff(first, q->faults++, RETRY_SLOWEST),
 	    qmpsock_try, q);
 	return 0;
+}
+
+void
+qmpsock_remove(uint32_t vm)
+{
+	struct qmpsock *q = qmpsock_find(vm);
+
+	if (q == NULL)
+		return;
+	loop_timer_del(&q->retry);
+	unwatch(q, -1);
+	qmppeer_drop(&q->peer);
+	TAILQ_REMOVE(&qmpsocks.socks, q, entry);
+	free(q);
 }
 
 void

@@ -45,7 +45,7 @@ static void __attribute__((__noreturn__)) engine_ends(void)
 	((void)(fd), (void)(dispatch))
 #define chan_close(c) ((void)(c))
 #define chan_lost_fatal(c, why) ((void)(c), (void)(why))
-#define control_listen(fd, core) ((void)(fd))
+#define control_listen(fd, core, readonly) ((void)(fd))
 #define loop_now() (now)
 #define loop_timer_set(timer, ms, cb, arg) ((void)(cb))
 #include "engine.c"
@@ -283,6 +283,14 @@ next_type(struct input *in, enum proc_id from)
 	return type;
 }
 
+/* Not what has a descriptor, nor what other files than engine.c handle. */
+static int
+is_tried(enum msg_type type)
+{
+	return type == MSG_PEER || type == MSG_START || type == MSG_VM_SOCKET ||
+	       (type >= MSG_CONF_BEGIN && type <= MSG_CONF_END);
+}
+
 static void
 one_message(struct input *in)
 {
@@ -303,8 +311,7 @@ one_message(struct input *in)
 		at |= (size_t)next(in) << 8;
 		payload[at % msg_info(type)->size] = next(in);
 	}
-	/* Not the engine's own: child_dispatch. */
-	if (type == MSG_LOG || type == MSG_PING || type == MSG_CONTROL)
+	if (from == PROC_PARENT && !is_tried(type))
 		return;
 	/* As much memory as it wants: the limit of the process bounds it. */
 	if (type == MSG_CONF_BEGIN)
