@@ -714,6 +714,15 @@ children_reopen_logs(void)
 
 /* Requests of the children */
 
+/* The engine knows devices as the monitor may send them, so it has no other. */
+static int
+is_device(const struct msg_open_device *m)
+{
+	return m->request != 0 && m->request < REQUEST_MAX && m->busnum != 0 &&
+	       m->busnum <= USB_BUSNUM_MAX && m->devnum != 0 &&
+	       m->devnum <= USB_DEVNUM_MAX;
+}
+
 static void
 parent_open_device(const struct msg_open_device *m)
 {
@@ -722,7 +731,7 @@ parent_open_device(const struct msg_open_device *m)
 	struct json *j;
 
 	failed.error = errno;
-	if (m->request > last_request && m->request < REQUEST_MAX)
+	if (m->request > last_request)
 		last_request = m->request;
 	j = audit_begin("open-device");
 	json_num(j, "request", m->request);
@@ -866,7 +875,10 @@ parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 		parent_trapped(c->peer, payload);
 		break;
 	case MSG_OPEN_DEVICE:
-		parent_open_device(payload);
+		if (is_device(payload))
+			parent_open_device(payload);
+		else
+			chan_fail(c, "wants a device that cannot be");
 		break;
 	case MSG_RELEASE_DEVICE:
 		parent_release_device(payload);
