@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "acts.h"
 #include "audit.h"
 #include "chan.h"
 #include "log.h"
@@ -31,6 +32,7 @@ chan_open(struct chan *c, int fd, enum proc_id me, enum proc_id peer,
 	c->dispatch = dispatch;
 	c->lost = lost;
 	c->arg = arg;
+	acts_channel(peer, fd);
 	loop_add(&c->watch, fd, EPOLLIN, chan_ready, c);
 }
 
@@ -189,6 +191,16 @@ chan_flush(struct chan *c)
 		return -1;
 	loop_events(&c->watch, EPOLLIN);
 	return 0;
+}
+
+void
+chan_drain(struct chan *c)
+{
+	int rounds; /* as many as a socket's buffer can fill */
+
+	for (rounds = 0; rounds < 8 && chan_is_open(c) && c->why == NULL;
+	     rounds++)
+		chan_read(c);
 }
 
 void

@@ -66,6 +66,12 @@ void chan_fail(struct chan *, const char *why);
 /* chan_flush: write what is queued, waiting if need be; 0 or -1. */
 int chan_flush(struct chan *);
 
+/*
+ * chan_drain: handle what has arrived, without a wait; for one whose peer
+ * has ended.
+ */
+void chan_drain(struct chan *);
+
 /* chan_close: stop watching, drop what is queued, close the descriptor. */
 void chan_close(struct chan *);
 

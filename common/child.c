@@ -15,11 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "acts.h"
 #include "audit.h"
 #include "child.h"
 #include "log.h"
 #include "rootdir.h"
 #include "sandbox.h"
+#include "trap.h"
 
 /* Private writable memory; see RLIMIT_DATA in setrlimit(2). */
 #define DATA_MAX (256U * 1024 * 1024)
@@ -218,6 +220,7 @@ child_init(enum proc_id me, int argc, char *argv[], const char *const *roots,
 	log_init(me, 1);
 	parse_options(argc, argv);
 	ids = find_user(me);
+	acts_prepare(me);
 	set_name(me);
 	drop_descriptors();
 	umask(077);
@@ -229,6 +232,8 @@ child_init(enum proc_id me, int argc, char *argv[], const char *const *roots,
 		prepare();
 	drop_user(ids.uid, ids.gid);
 	set_limits(me);
+	if (trap_install(parent) == -1)
+		fatal("sigaction");
 	if (sandbox_enter(me, option_promises, roots, &errstr) == -1)
 		fatal("%s", errstr);
 	child_parent = parent;
@@ -263,6 +268,7 @@ child_dispatch(enum msg_type type, const void *payload, int fd)
 	switch (type) {
 	case MSG_LOG:
 		take_log(payload, fd);
+		acts_run(log_proc());
 		return 1;
 	case MSG_VERBOSE:
 		log_set_verbose(verbose->verbose != 0);

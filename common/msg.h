@@ -197,6 +197,12 @@ enum qmp_end {
 	QMP_END_MAX
 };
 
+/* What the filter of a process that is about to die did not have. */
+struct msg_trapped {
+	uint32_t arch; /* AUDIT_ARCH_X86_64 and so on */
+	int32_t nr; /* of the system call */
+};
+
 struct msg_qmp_lost {
 	uint32_t vm;
 	uint32_t end; /* enum qmp_end */
@@ -689,7 +695,10 @@ struct msg_vm_name {
 	X(MSG_EVE_VM, P(ENGINE), P(PARENT), struct msg_vm_name, 0,             \
 	    "a machine of EVE to connect to")                                  \
 	X(MSG_EVE_VM_GONE, P(ENGINE), P(PARENT), struct msg_vm_number, 0,      \
-	    "a machine of EVE that is no longer wanted")
+	    "a machine of EVE that is no longer wanted")                       \
+	/* confinement */                                                      \
+	X(MSG_TRAPPED, P_CHILD, P(PARENT), struct msg_trapped, 0,              \
+	    "dies of a system call that its filter does not have")
 
 #define MSG_ENUM(type, from, to, payload, fd, text) type,
 enum msg_type {

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "filter.h"
@@ -185,7 +186,7 @@ filter_build(enum proc_id proc, const char *promises, uint32_t arch, int flags,
 		errno = EINVAL;
 		return NULL;
 	}
-	if ((ctx = seccomp_init(SCMP_ACT_KILL_PROCESS)) == NULL) {
+	if ((ctx = seccomp_init(SCMP_ACT_TRAP)) == NULL) {
 		*errstr = "seccomp_init";
 		errno = ENOMEM;
 		return NULL;
@@ -200,6 +201,18 @@ filter_build(enum proc_id proc, const char *promises, uint32_t arch, int flags,
 	seccomp_release(ctx);
 	errno = saved;
 	return NULL;
+}
+
+void
+filter_call_name(uint32_t arch, int nr, char *buf, size_t size)
+{
+	char *name = seccomp_syscall_resolve_num_arch(arch, nr);
+
+	if (name != NULL)
+		snprintf(buf, size, "%s", name);
+	else
+		snprintf(buf, size, "system call %d", nr);
+	free(name);
 }
 
 int

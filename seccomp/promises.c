@@ -18,11 +18,11 @@
 
 static const char *const stdio_calls[] = { "read", "readv", "write", "writev",
 	"recvmsg", "sendmsg", "close", "epoll_wait", "epoll_pwait",
-	"epoll_pwait2", "epoll_ctl", "poll", "ppoll", "brk", "munmap", "mremap",
+	"epoll_pwait2", "epoll_ctl", "poll", "ppoll", "brk", "munmap",
 	"madvise", "futex", "clock_gettime", "gettimeofday", "time",
 	"clock_nanosleep", "nanosleep", "getrandom", "sysinfo", "getpid",
-	"gettid", "getuid", "geteuid", "getgid", "getegid", "rt_sigaction",
-	"rt_sigprocmask", NULL };
+	"gettid", "getuid", "geteuid", "getgid", "getegid", "rt_sigprocmask",
+	NULL };
 
 static const char *const recvfd_calls[] = { "fstat", "pread64", NULL };
 
@@ -66,8 +66,8 @@ static const char *const proc_calls[] = { NULL };
 
 /* What the dynamic loader, libc and a child do first. */
 static const char *const exec_calls[] = { "execve", "arch_prctl",
-	"set_tid_address", "set_robust_list", "rseq", "dup2", "dup3",
-	"close_range", "epoll_create1", NULL };
+	"set_tid_address", "set_robust_list", "rseq", "rt_sigaction", "dup2",
+	"dup3", "close_range", "epoll_create1", NULL };
 
 static const char *const prot_exec_calls[] = { NULL };
 
@@ -189,7 +189,7 @@ const struct promise_arg promise_args[] = {
 const char *const promise_always[] = { "exit", "exit_group", "rt_sigreturn",
 	"restart_syscall", NULL };
 
-const char *const promise_absent[] = { "clone3", NULL };
+const char *const promise_absent[] = { "clone3", "mremap", NULL };
 
 const char *const promise_sanitizer_calls[] = { "sigaltstack", "sched_yield",
 	"getrlimit", "prlimit64", NULL };

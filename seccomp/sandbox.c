@@ -4,8 +4,10 @@
  */
 
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <errno.h>
 #include <stdio.h>
+#include "caps.h"
 #include "filter.h"
 #include "landlock.h"
 #include "promises.h"
@@ -63,12 +65,27 @@ sandbox_enter(enum proc_id proc, const char *promises, const char *const *roots,
 	*errstr = "no_new_privs";
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		return -1;
+	*errstr = "capabilities";
+	if (caps_cut(proc) == -1)
+		return -1;
 	if (proc >= PROC_FIRST_CHILD && proc <= PROC_LAST_CHILD) {
 		*errstr = "Landlock";
 		if ((landlocked = landlock_enter(roots)) == -1)
 			return -1;
 	}
 	return load_filter(proc, promises, errstr);
+}
+
+int
+sandbox_no_dump(const char **errstr)
+{
+	static const struct rlimit none = { 0, 0 };
+
+	*errstr = "not dumpable";
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == -1)
+		return -1;
+	*errstr = "limit of core dumps";
+	return setrlimit(RLIMIT_CORE, &none);
 }
 
 int

@@ -10,8 +10,8 @@
 #include "proc.h"
 
 /*
- * sandbox_enter: set no_new_privs and load the system call filter of that
- * process; for a child also deny the file system by Landlock (all of it, or
+ * sandbox_enter: set no_new_privs, give up the capabilities that the process
+ * does not need (caps.h) and load its system call filter; for a child also deny the file system by Landlock (all of it, or
  * all but reading below the directories of the NULL-terminated list roots)
  * where the kernel has Landlock.  From then on a call that its promises do
  * not hold kills the process.  promises: words that narrow what is built in,
@@ -20,6 +20,12 @@
  */
 int sandbox_enter(enum proc_id, const char *promises, const char *const *roots,
     const char **errstr);
+
+/*
+ * sandbox_no_dump: no core dump, and no ptrace(2) by others than root.  A
+ * change of user takes the first back.  0, or -1 as sandbox_enter.
+ */
+int sandbox_no_dump(const char **errstr);
 
 /* sandbox_landlock: 1 if the last sandbox_enter used Landlock. */
 int sandbox_landlock(void);

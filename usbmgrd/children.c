@@ -16,6 +16,7 @@
 #include "audit.h"
 #include "chan.h"
 #include "children.h"
+#include "filter.h"
 #include "log.h"
 #include "notify.h"
 #include "parent.h"
@@ -116,6 +117,8 @@ parent_lost_child(struct chan *c, const char *why)
 
 	if (why != NULL)
 		snprintf(text, sizeof(text), "broke the protocol: %s", why);
+	else
+		chan_drain(c); /* it was noticed by a write */
 	if (why != NULL && !serving()) {
 		log_set_stderr(1);
 		log_warnx("%s %s", proc_name(c->peer), text);
@@ -572,6 +575,8 @@ child_ended(enum proc_id proc, int status)
 	char how[sizeof(child->why)];
 	pid_t pid = child->pid;
 
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		chan_drain(to(proc)); /* MSG_TRAPPED may be the last word */
 	describe_end(child, status, how, sizeof(how));
 	child->pid = 0;
 	if (serving() && !(log_required && WIFEXITED(status) &&
@@ -709,6 +714,15 @@ children_reopen_logs(void)
 
 /* Requests of the children */
 
+/* The engine knows devices as the monitor may send them, so it has no other. */
+static int
+is_device(const struct msg_open_device *m)
+{
+	return m->request != 0 && m->request < REQUEST_MAX && m->busnum != 0 &&
+	       m->busnum <= USB_BUSNUM_MAX && m->devnum != 0 &&
+	       m->devnum <= USB_DEVNUM_MAX;
+}
+
 static void
 parent_open_device(const struct msg_open_device *m)
 {
@@ -717,7 +731,7 @@ parent_open_device(const struct msg_open_device *m)
 	struct json *j;
 
 	failed.error = errno;
-	if (m->request > last_request && m->request < REQUEST_MAX)
+	if (m->request > last_request)
 		last_request = m->request;
 	j = audit_begin("open-device");
 	json_num(j, "request", m->request);
@@ -831,6 +845,18 @@ parent_want_verbose(const struct msg_verbose *m)
 	log_info("logs are %s", verbose ? "verbose" : "brief");
 }
 
+/* If it does not die of it, it lies, and dies, too. */
+static void
+parent_trapped(enum proc_id proc, const struct msg_trapped *m)
+{
+	char call[64], why[sizeof(children[proc].why)];
+
+	filter_call_name(m->arch, m->nr, call, sizeof(call));
+	snprintf(
+	    why, sizeof(why), "was killed by its system call filter: %s", call);
+	end_child(proc, why);
+}
+
 static void
 parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 {
@@ -845,8 +871,14 @@ parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 	case MSG_PONG:
 		children[c->peer].pinged = 0;
 		break;
+	case MSG_TRAPPED:
+		parent_trapped(c->peer, payload);
+		break;
 	case MSG_OPEN_DEVICE:
-		parent_open_device(payload);
+		if (is_device(payload))
+			parent_open_device(payload);
+		else
+			chan_fail(c, "wants a device that cannot be");
 		break;
 	case MSG_RELEASE_DEVICE:
 		parent_release_device(payload);

@@ -13,11 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "acts.h"
 #include "log.h"
 #include "parent.h"
 #include "sandbox.h"
 #include "spawn.h"
 #include "spawner.h"
+#include "trap.h"
 
 #define ANSWER_DEADLINE 5000 /* ms */
 
@@ -74,14 +76,17 @@ spawner_ignore_signals(void)
 }
 
 static void
-spawner_confine(void)
+spawner_confine(int debug)
 {
 	const char *errstr;
 
 	if (prctl(PR_SET_NAME, "usbmgrd-spawner", 0, 0, 0) == -1 ||
 	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == -1)
 		fatal("prctl");
-	if (sandbox_enter(PROC_SPAWNER, NULL, NULL, &errstr) == -1)
+	if (trap_install(NULL) == -1)
+		fatal("sigaction");
+	if ((!debug && sandbox_no_dump(&errstr) == -1) ||
+	    sandbox_enter(PROC_SPAWNER, NULL, NULL, &errstr) == -1)
 		fatal("%s", errstr);
 }
 
@@ -126,6 +131,7 @@ static void __attribute__((__noreturn__)) spawner_run(void)
 
 	for (;;) {
 		fd = spawner_receive(&request);
+		acts_run(PROC_SPAWNER);
 		answer.pid = spawn_child((enum proc_id)request.proc, directory,
 		    &how[request.proc], fd);
 		answer.error = errno;
@@ -135,13 +141,13 @@ static void __attribute__((__noreturn__)) spawner_run(void)
 	}
 }
 
-static void __attribute__((__noreturn__)) spawner_main(int fd)
+static void __attribute__((__noreturn__)) spawner_main(int fd, int debug)
 {
 	log_init(PROC_SPAWNER, 1);
 	setproctitle("spawner");
 	channel = fd;
 	spawner_ignore_signals();
-	spawner_confine();
+	spawner_confine(debug);
 	spawner_run();
 }
 
@@ -160,7 +166,7 @@ spawner_init(const struct conf *conf, int debug, int verbose)
 		fatal("fork");
 	case 0:
 		close(fds[0]);
-		spawner_main(fds[1]);
+		spawner_main(fds[1], debug);
 	}
 	close(fds[1]);
 	channel = fds[0];

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "acts.h"
 #include "audit.h"
 #include "children.h"
 #include "conf.h"
@@ -20,6 +21,7 @@
 #include "reload.h"
 #include "sandbox.h"
 #include "spawner.h"
+#include "trap.h"
 #include "watchdog.h"
 
 #define DEFAULT_CONF SYSCONFDIR "/usbmgrd.conf"
@@ -49,6 +51,7 @@ parent_signal(int signo)
 		break;
 	case SIGUSR1:
 		children_reopen_logs();
+		acts_run(PROC_PARENT);
 		break;
 	case SIGHUP:
 		if (parent_serves)
@@ -71,11 +74,14 @@ open_own_log(void)
 }
 
 static void
-confine(void)
+confine(int debug)
 {
 	const char *errstr;
 
-	if (sandbox_enter(PROC_PARENT, NULL, NULL, &errstr) == -1)
+	if (trap_install(NULL) == -1)
+		fatal("sigaction");
+	if ((!debug && sandbox_no_dump(&errstr) == -1) ||
+	    sandbox_enter(PROC_PARENT, NULL, NULL, &errstr) == -1)
 		fatal("%s", errstr);
 }
 
@@ -91,7 +97,7 @@ serve(const struct conf *conf, int control_fd, int readonly_fd, int debug,
 
 	reload_audit(conf);
 	if (children_start(conf, debug, verbose) == 0 && !parent_stop) {
-		confine();
+		confine(debug);
 		children_serve(control_fd, readonly_fd);
 		parent_serves = 1;
 		log_info(
@@ -123,6 +129,7 @@ run(const char *path, struct conf *conf, int debug, int verbose)
 	closefrom(STDERR_FILENO + 1);
 	if (users_find(conf) == -1)
 		return 1;
+	acts_prepare(PROC_PARENT);
 	spawner_init(conf, debug, verbose);
 	notify_init();
 	signal(SIGPIPE, SIG_IGN);

@@ -393,6 +393,24 @@ peer_that_did_not_read_has_ended_too(void **state)
 	sees("MSG_VERBOSE 1\nlost: end\n");
 }
 
+/* As when a write was the first to notice the end. */
+static void
+draining_brings_the_last_words(void **state)
+{
+	static const struct msg_none none;
+
+	(void)state;
+	queue(MSG_VERBOSE, 1);
+	assert_int_equal(imsgbuf_write(&bed.peer), 0);
+	peer_close();
+	chan_send(bed.chan, MSG_READY, &none, -1);
+	assert_true(bed.chan->dead);
+	chan_drain(bed.chan);
+	sees("MSG_VERBOSE 1\n");
+	settle();
+	sees("lost: end\n");
+}
+
 static void
 half_a_message_is_an_end(void **state)
 {
@@ -741,6 +759,7 @@ main(void)
 		TEST(nothing_counts_behind_a_violation),
 		TEST(data_before_the_end_counts),
 		TEST(peer_that_did_not_read_has_ended_too),
+		TEST(draining_brings_the_last_words),
 		TEST(half_a_message_is_an_end),
 		TEST(closed_during_dispatch),
 		TEST(failed_during_dispatch),
