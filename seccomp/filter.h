@@ -17,10 +17,11 @@
  * filter_build: the system call filter for a process with these promises
  * (NULL: all that are built in), not loaded.  arch is 0 for this machine or
  * one of libseccomp's SCMP_ARCH_*.  What is not promised is not done and ends
- * the process by SIGSYS (trap.h); calls of another architecture kill it.  Names that libseccomp does not know
- * are left out: fewer calls are then allowed, not more.  The caller releases
- * the result with seccomp_release(3).  NULL on error with errno set and
- * *errstr naming the step (static storage).
+ * the process by SIGSYS (trap.h); calls of another architecture kill it.
+ * Names that libseccomp does not know are left out: fewer calls are then
+ * allowed, not more.  The caller releases the result with
+ * seccomp_release(3).  NULL on error with errno set and *errstr naming the
+ * step (static storage).
  */
 scmp_filter_ctx filter_build(enum proc_id, const char *promises, uint32_t arch,
     int flags, const char **errstr);

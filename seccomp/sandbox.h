@@ -11,10 +11,11 @@
 
 /*
  * sandbox_enter: set no_new_privs, give up the capabilities that the process
- * does not need (caps.h) and load its system call filter; for a child also deny the file system by Landlock (all of it, or
- * all but reading below the directories of the NULL-terminated list roots)
- * where the kernel has Landlock.  From then on a call that its promises do
- * not hold kills the process.  promises: words that narrow what is built in,
+ * does not need (caps.h) and load its system call filter; for a child also
+ * deny the file system by Landlock (all of it, or all but reading below the
+ * directories of the NULL-terminated list roots) where the kernel has
+ * Landlock.  From then on a call that its promises do not hold ends the
+ * process.  promises: words that narrow what is built in,
  * or NULL.  Returns 0; or -1 with *errstr naming the step that failed (errno
  * set), and the process must end.
  */
