@@ -26,6 +26,7 @@
 
 static int child_debug;
 static int child_is_confined;
+static struct chan *child_parent;
 static const char *option;
 static const char *option_user;
 static const char *option_promises;
@@ -91,22 +92,40 @@ child_option(void)
 	return option;
 }
 
-static const struct passwd *
+struct ids {
+	uid_t uid;
+	gid_t gid;
+};
+
+/* "UID:GID": the parent looked it up, which a filter may not let us do. */
+static int
+parse_ids(const char *text, struct ids *ids)
+{
+	char more;
+
+	return sscanf(text, "%u:%u%c", &ids->uid, &ids->gid, &more) == 2;
+}
+
+static struct ids
 find_user(enum proc_id me)
 {
-	const char *user =
-	    option_user != NULL ? option_user : proc_table[me].user;
+	const char *user = proc_table[me].user;
 	const struct passwd *pw;
+	struct ids ids;
 
-	if ((pw = getpwnam(user)) == NULL)
-		fatalx("user %s does not exist; make it: useradd --system "
-		       "--user-group --home-dir /nonexistent "
-		       "--shell /usr/sbin/nologin %s",
-		    user, user);
-	else if (pw->pw_uid == 0 || pw->pw_gid == 0)
+	if (option_user != NULL) {
+		user = option_user;
+		if (!parse_ids(user, &ids))
+			fatalx("user %s, which is not UID:GID", user);
+	} else if ((pw = getpwnam(user)) != NULL) {
+		ids.uid = pw->pw_uid;
+		ids.gid = pw->pw_gid;
+	} else
+		fatalx("user %s does not exist", user);
+	if (ids.uid == 0 || ids.gid == 0)
 		fatalx("user %s must not have the user or group number of root",
 		    user);
-	return pw;
+	return ids;
 }
 
 /* The engine was executed as /proc/self/exe, which would be its name. */
@@ -126,7 +145,8 @@ drop_descriptors(void)
 	int fd;
 
 	closefrom(PROC_PARENT_FD + 1);
-	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	/* Reading is all that it is for: nobody writes to 1. */
+	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (fd == -1 || dup2(fd, STDIN_FILENO) == -1 ||
 	    dup2(fd, STDOUT_FILENO) == -1)
 		fatal("/dev/null");
@@ -191,13 +211,13 @@ child_init(enum proc_id me, int argc, char *argv[], const char *const *roots,
     void (*prepare)(void), struct chan *parent,
     void (*dispatch)(struct chan *, enum msg_type, const void *, int))
 {
-	const struct passwd *pw;
 	const char *errstr;
+	struct ids ids;
 
 	check_channel(me);
 	log_init(me, 1);
 	parse_options(argc, argv);
-	pw = find_user(me);
+	ids = find_user(me);
 	set_name(me);
 	drop_descriptors();
 	umask(077);
@@ -207,10 +227,11 @@ child_init(enum proc_id me, int argc, char *argv[], const char *const *roots,
 		fatal("%s", errstr);
 	if (prepare != NULL)
 		prepare();
-	drop_user(pw->pw_uid, pw->pw_gid);
+	drop_user(ids.uid, ids.gid);
 	set_limits(me);
 	if (sandbox_enter(me, option_promises, roots, &errstr) == -1)
 		fatal("%s", errstr);
+	child_parent = parent;
 	chan_open(parent, PROC_PARENT_FD, me, PROC_PARENT, dispatch,
 	    chan_lost_fatal, NULL);
 }
@@ -233,6 +254,7 @@ take_log(int fd)
 int
 child_dispatch(enum msg_type type, const void *payload, int fd)
 {
+	static const struct msg_none none;
 	const struct msg_verbose *verbose = payload;
 
 	switch (type) {
@@ -241,6 +263,9 @@ child_dispatch(enum msg_type type, const void *payload, int fd)
 		return 1;
 	case MSG_VERBOSE:
 		log_set_verbose(verbose->verbose != 0);
+		return 1;
+	case MSG_PING:
+		chan_send(child_parent, MSG_PONG, &none, -1);
 		return 1;
 	default:
 		return 0;

@@ -31,7 +31,7 @@ const char *child_option(void);
 
 /*
  * child_dispatch: handles the messages that mean the same in each child
- * (MSG_LOG, MSG_VERBOSE).  1 if it was one, else 0.
+ * (MSG_LOG, MSG_VERBOSE, MSG_PING).  1 if it was one, else 0.
  */
 int child_dispatch(enum msg_type, const void *payload, int fd);
 

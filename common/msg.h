@@ -48,7 +48,11 @@ enum events_source {
 
 struct msg_start {
 	uint32_t verbose;
+	uint32_t last_request; /* of the engine before this one, or 0 */
 };
+
+/* No request has this number or a higher one. */
+#define REQUEST_MAX (UINT32_MAX / 2)
 
 struct msg_verbose {
 	uint32_t verbose;
@@ -380,7 +384,7 @@ struct ctl_vm {
 	X(MSG_LOG, P(PARENT), P_CHILD, struct msg_none, 1,                     \
 	    "audit log to append to; again when logs are rotated")             \
 	X(MSG_PEER, P(PARENT), P_CHILD, struct msg_peer, 1,                    \
-	    "channel to a sibling")                                            \
+	    "channel to a sibling; again when that is a new one")              \
 	X(MSG_CONTROL, P(PARENT), P(ENGINE), struct msg_none, 1,               \
 	    "listening control socket")                                        \
 	X(MSG_MOUNTINFO, P(PARENT), P(MONITOR), struct msg_none, 1,            \
@@ -436,7 +440,7 @@ struct ctl_vm {
 	X(MSG_DEVICE_GONE, P(MONITOR), P(ENGINE), struct msg_device_gone, 0,   \
 	    "unplugged device")                                                \
 	X(MSG_SCAN_DONE, P(MONITOR), P(ENGINE), struct msg_none, 0,            \
-	    "all devices plugged at the start were told")                      \
+	    "all plugged devices were told; others are not there")             \
 	/* one attach, one detach */                                           \
 	X(MSG_OPEN_DEVICE, P(ENGINE), P(PARENT), struct msg_open_device, 0,    \
 	    "open a usbfs node for the QMP client")                            \
@@ -465,7 +469,10 @@ struct ctl_vm {
 	    "a device")                                                        \
 	X(MSG_CTL_VM, P(ENGINE), P(CLIENT), struct ctl_vm, 0, "a machine")     \
 	X(MSG_CTL_END, P(ENGINE), P(CLIENT), struct msg_none, 0,               \
-	    "end of the list")
+	    "end of the list")                                                 \
+	/* the service manager's watchdog */                                   \
+	X(MSG_PING, P(PARENT), P_CHILD, struct msg_none, 0, "is it alive?")    \
+	X(MSG_PONG, P_CHILD, P(PARENT), struct msg_none, 0, "it is")
 
 #define MSG_ENUM(type, from, to, payload, fd, text) type,
 enum msg_type {

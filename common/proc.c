@@ -15,6 +15,7 @@ const struct proc proc_table[PROC_MAX] = {
 	[PROC_QMPCLIENT] = { "qmpclient", "_usbmgrd-qmp", "usbmgrd-qmpclient",
 	    "qmpclient.log" },
 	[PROC_CLIENT] = { "client", NULL, NULL, NULL },
+	[PROC_SPAWNER] = { "spawner", NULL, NULL, NULL },
 };
 
 const char *

@@ -16,6 +16,7 @@ enum proc_id {
 	PROC_MONITOR,
 	PROC_QMPCLIENT,
 	PROC_CLIENT,
+	PROC_SPAWNER, /* starts the children, and talks to the parent only */
 	PROC_MAX
 };
 

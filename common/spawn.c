@@ -3,11 +3,12 @@
  * SPDX-License-Identifier: ISC
  */
 
-#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -111,16 +112,28 @@ add_option(const char **args, int n, const char *letter, const char *value)
 	return n;
 }
 
+/*
+ * fork(3) cannot do the one; CLONE_PARENT and what it means for SIGCHLD and
+ * PR_SET_PDEATHSIG are in clone(2).
+ */
+static pid_t
+fork_for(const struct spawn *how)
+{
+	unsigned long flags = SIGCHLD;
+
+	if (how->sibling)
+		flags |= CLONE_PARENT;
+	return (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
+}
+
 pid_t
-spawn_child(
-    enum proc_id proc, const char *dir, const struct spawn *how, int *chan_fd)
+spawn_child(enum proc_id proc, const char *dir, const struct spawn *how, int fd)
 {
 	const char *args[ARGS_MAX] = { proc_table[proc].file };
 	char path[PATH_MAX];
-	int fds[2], n = 1, saved;
+	int n = 1;
 	pid_t pid;
 
-	*chan_fd = -1;
 	if (proc == PROC_ENGINE)
 		args[n++] = "-E";
 	if (how->debug)
@@ -130,22 +143,11 @@ spawn_child(
 	n = add_option(args, n, "-o", how->option);
 	n = add_option(args, n, "-p", how->promises);
 	n = add_option(args, n, "-u", how->user);
-	if (find_file(proc, dir, path, sizeof(path)) == -1 ||
-	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-		fds) == -1)
+	if (find_file(proc, dir, path, sizeof(path)) == -1)
 		return -1;
-	switch (pid = fork()) {
-	case 0:
-		run_child(path, args, fds[1]);
+	if ((pid = fork_for(how)) == 0) {
+		run_child(path, args, fd);
 		_exit(127);
-	case -1:
-		saved = errno;
-		close(fds[0]);
-		close(fds[1]);
-		errno = saved;
-		return -1;
 	}
-	close(fds[1]);
-	*chan_fd = fds[0];
 	return pid;
 }

@@ -22,20 +22,19 @@ struct spawn {
 	int debug;
 	int verbose;
 	const char *option; /* for this child alone, or NULL */
-	const char *user; /* instead of that of proc_table, or NULL */
+	const char *user; /* "UID:GID", or NULL: that of proc_table */
 	const char *promises; /* that narrow what is built in, or NULL */
+	int sibling; /* a child not of this process, but of its parent */
 };
 
 /*
  * spawn_child: start a child from that directory (the engine is this very
- * program, started again) with its end of a new channel on descriptor 3, and
- * 0, 1 and 2 as they are here, nothing else open, no environment, signals as
- * a new process has them.  *chan_fd is this process's end, non-blocking,
- * close-on-exec, the caller's.  Returns the process id, or -1 with errno set
- * and *chan_fd -1.  That it could not be executed shows as the end of the
- * channel, after a line on stderr, exit status 127.
+ * program, started again) with fd, its end of a channel, which stays the
+ * caller's, on descriptor 3, and 0, 1 and 2 as they are here, nothing else
+ * open, no environment, signals as a new process has them.  Returns the
+ * process id, or -1 with errno set.  That it could not be executed shows as
+ * the end of the channel, after a line on stderr, exit status 127.
  */
-pid_t spawn_child(
-    enum proc_id, const char *dir, const struct spawn *, int *chan_fd);
+pid_t spawn_child(enum proc_id, const char *dir, const struct spawn *, int fd);
 
 #endif

@@ -32,6 +32,11 @@ static const char payload[] =
     "pointers, and each string in it ends in NUL. A message carries at\n"
     "most one descriptor, as SCM_RIGHTS with its first byte; the receiver\n"
     "owns it.\n"
+    "\n"
+    "The channel between the parent and the spawner is another one, see\n"
+    "usbmgrd/spawner.c: the parent sends the number of a process (4\n"
+    "bytes) with the channel's descriptor, the spawner answers with\n"
+    "process id and error (4 bytes each). Anything else ends the spawner.\n"
     "\n";
 
 static const char checks[] =
@@ -53,10 +58,12 @@ static const char checks[] =
     "\n"
     "## Violations\n"
     "\n"
-    "- Between parent and children, and between siblings: the receiver\n"
-    "  says who broke the protocol and how, and ends with status 1. Then\n"
-    "  usbmgrd ends as a whole, with status 1. Devices stay in their\n"
-    "  machines.\n"
+    "- From a child to the parent: the parent says how, kills the child\n"
+    "  and starts it again, or ends if it still starts itself.\n"
+    "- From a sibling or the parent: the receiver says who broke the\n"
+    "  protocol and how, ends with status 1, and is started again.\n"
+    "- Whoever dies too often so ends usbmgrd as a whole, with status 1.\n"
+    "  Devices stay in their machines.\n"
     "- From a control client: the engine closes that connection and writes\n"
     "  an event `client-refused` to its log. Nobody else is disturbed.\n"
     "  These channels take no descriptors: the kernel closes those that\n"

@@ -32,7 +32,7 @@ monitor_send_engine(enum msg_type type, const void *payload)
 	chan_send(engine, type, payload, -1);
 	/* uevents can wait, and if they are too many, all is read again. */
 	if (!engine->dead && imsgbuf_queuelen(&engine->ibuf) > QUEUE_MAX &&
-	    chan_flush(engine) == -1 && errno != EPIPE)
+	    chan_flush(engine) == -1 && errno != EPIPE && errno != ECONNRESET)
 		fatal("engine does not read");
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "again.h"
 #include "attach.h"
 #include "audit.h"
 #include "errors.h"
@@ -34,6 +35,8 @@ struct half {
 static TAILQ_HEAD(halves, half) halves = TAILQ_HEAD_INITIALIZER(halves);
 static unsigned int nhalves;
 
+static unsigned int engine; /* counts them: who is to be answered */
+
 /* Commands of one request that are on their way. */
 struct op {
 	uint32_t request;
@@ -41,6 +44,7 @@ struct op {
 	uint32_t fdset_of; /* request that the set was made for */
 	unsigned int guest_port;
 	int no_fd; /* add-fd failed, text says why */
+	unsigned int engine; /* that asked for it */
 	char id[MSG_ID_MAX];
 	char text[MSG_TEXT_MAX];
 };
@@ -91,8 +95,22 @@ op_new(uint32_t request, uint32_t conn, uint32_t fdset_of, const char *id)
 	op->request = request;
 	op->conn = conn;
 	op->fdset_of = fdset_of;
+	op->engine = engine;
 	strlcpy(op->id, id, sizeof(op->id));
 	return op;
+}
+
+static void
+op_result(const struct op *op, struct vm *vm, enum result result,
+    unsigned int guest_port, const char *text)
+{
+	if (op->engine == engine)
+		attach_result(op->request, vm->conf.vm, op->conn, result,
+		    guest_port, text);
+	else
+		log_info("request %u of the engine before: %s", op->request,
+		    result_string(result));
+	again_answered(vm);
 }
 
 /* Why the connection of a machine ended, for a request that ends with it. */
@@ -230,8 +248,8 @@ attach_added(void *owner, const struct reply *reply, void *arg)
 		vm->ports.taken |= ports_bit(op->guest_port);
 		vm_recount_soon(vm);
 	}
-	attach_result(op->request, vm->conf.vm, op->conn, result,
-	    result == RESULT_OK ? op->guest_port : 0, op->text);
+	op_result(
+	    op, vm, result, result == RESULT_OK ? op->guest_port : 0, op->text);
 	if (vm->handover == HANDOVER_ADDRESS)
 		free(op);
 }
@@ -504,6 +522,14 @@ attach_vm_lost(uint32_t vm)
 	}
 }
 
+void
+attach_forget(void)
+{
+	engine++;
+	while (!TAILQ_EMPTY(&halves))
+		half_free(TAILQ_FIRST(&halves));
+}
+
 /* Messages. */
 
 static void
@@ -602,8 +628,7 @@ detach_deleted(void *owner, const struct reply *reply, void *arg)
 		vm_device_remove(vm, dev);
 	else if (dev != NULL)
 		dev->at = DEVICE_ATTACHED;
-	attach_result(
-	    op->request, vm->conf.vm, op->conn, result, op->guest_port, text);
+	op_result(op, vm, result, op->guest_port, text);
 	if (vm->handover == HANDOVER_ADDRESS)
 		free(op);
 }

@@ -44,6 +44,12 @@ void attach_vm_lost(uint32_t vm);
 void attach_vm_online(uint32_t vm);
 int attach_waiting(uint32_t vm);
 
+/*
+ * attach_forget: there is a new engine.  What still waits is dropped, and
+ * what is on its way is answered to nobody.
+ */
+void attach_forget(void);
+
 /* detach_fdsets: the machine runs again: drop what it could not close. */
 void detach_fdsets(struct vm *);
 

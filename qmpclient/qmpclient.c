@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "again.h"
 #include "attach.h"
 #include "chan.h"
 #include "child.h"
@@ -49,11 +50,13 @@ qmpclient_dispatch_engine(
 static void
 qmpclient_peer(const struct msg_peer *m, int fd)
 {
-	if (m->proc != PROC_ENGINE || chan_is_open(&engine))
+	if (m->proc != PROC_ENGINE)
 		fatalx("no use for a channel to %s",
 		    proc_name((enum proc_id)m->proc));
+	chan_close(&engine);
 	chan_open(&engine, fd, PROC_QMPCLIENT, PROC_ENGINE,
 	    qmpclient_dispatch_engine, chan_lost_fatal, NULL);
+	again_engine();
 }
 
 static void

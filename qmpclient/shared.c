@@ -97,6 +97,13 @@ waiting_any(uint32_t vm)
 	return attach_waiting(vm);
 }
 
+void
+shared_forget(void)
+{
+	while (!TAILQ_EMPTY(&waitings))
+		waiting_free(TAILQ_FIRST(&waitings));
+}
+
 /* Coming and going. */
 
 static void

@@ -60,4 +60,7 @@ void shared_lost(struct vm *);
 void shared_late(void *vm);
 void shared_idle(void *vm);
 
+/* shared_forget: there is a new engine: what waits is dropped. */
+void shared_forget(void);
+
 #endif

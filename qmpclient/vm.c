@@ -48,6 +48,15 @@ vm_find(uint32_t number)
 	return NULL;
 }
 
+void
+vm_each(void (*fn)(struct vm *))
+{
+	struct vm *vm;
+
+	TAILQ_FOREACH(vm, &vms, entry)
+		fn(vm);
+}
+
 /* Devices of ours. */
 
 struct device *
@@ -148,6 +157,8 @@ vm_say_ready(struct vm *vm, int told)
 {
 	char text[MSG_TEXT_MAX];
 
+	if (vm->untold)
+		return; /* not before all that it has */
 	snprintf(text, sizeof(text), "QEMU %.40s, handover %s%s%s%s%s%s",
 	    vm->version, vm->handover == HANDOVER_FD ? "fd" : "address",
 	    vm->migrating ? "; migrating" : "", vm->unable[0] ? "; " : "",
@@ -165,6 +176,7 @@ vm_forget(struct vm *vm)
 	struct device *dev;
 
 	vm->ready = 0;
+	vm->untold = 0;
 	conn_close(&vm->conn);
 	inventory_stop(vm);
 	shared_lost(vm);

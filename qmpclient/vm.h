@@ -67,6 +67,7 @@ struct vm {
 	struct conn conn;
 	/* The engine was told so: an inventory was complete. */
 	uint32_t ready; /* the connection that it was of, 0: it is not */
+	int untold; /* but it is a new one, and was not yet: see again.h */
 	struct shared shared;
 	int running; /* guest code runs: query-status, STOP, RESUME */
 	int migrating; /* nothing is sent meanwhile */
@@ -112,8 +113,9 @@ void vm_gone(uint32_t number);
 void vm_say_state(const struct vm *, enum vm_state, const char *text);
 void vm_say_ready(struct vm *, int told);
 
-/* vm_find: machine of that number, or NULL. */
+/* vm_find: machine of that number, or NULL.  vm_each: fn for all of them. */
 struct vm *vm_find(uint32_t number);
+void vm_each(void (*fn)(struct vm *));
 
 /*
  * vm_device_find: device of ours with that id, or NULL.  vm_device_add: a

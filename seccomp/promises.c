@@ -6,9 +6,12 @@
 #include <linux/usbdevice_fs.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <linux/netlink.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include "promises.h"
@@ -57,6 +60,28 @@ static const char *const watch_calls[] = { "inotify_add_watch",
 
 static const char *const children_calls[] = { "wait4", "waitid", NULL };
 
+/* The filter of the process that starts the others stays over exec. */
+static const char *const proc_calls[] = { NULL };
+
+/* What the dynamic loader, libc and a child do first. */
+static const char *const exec_calls[] = { "execve", "arch_prctl",
+	"set_tid_address", "set_robust_list", "rseq", "dup2", "dup3",
+	"close_range", "epoll_create1", NULL };
+
+static const char *const prot_exec_calls[] = { NULL };
+
+static const char *const id_calls[] = { "setgroups", "setresgid", "setresuid",
+	"prlimit64", "umask", NULL };
+
+static const char *const rootdir_calls[] = { "mount", "umount2", "pivot_root",
+	"chroot", "chdir", "mkdir", "mkdirat", NULL };
+
+static const char *const netlink_calls[] = { "bind", "getsockname", NULL };
+
+static const char *const confine_calls[] = { "seccomp",
+	"landlock_create_ruleset", "landlock_add_rule",
+	"landlock_restrict_self", NULL };
+
 const struct promise promise_table[] = {
 	{ "stdio", "descriptors that are open, memory, time, signals",
 	    stdio_calls },
@@ -73,7 +98,15 @@ const struct promise promise_table[] = {
 	{ "watch", "watch directories for sockets, processes for their end",
 	    watch_calls },
 	{ "usbfs", "bind the host's drivers to a USB device", usbfs_calls },
-	{ "children", "end and reap the other processes", children_calls },
+	{ "children", "end and reap the other processes, make their channels",
+	    children_calls },
+	{ "proc", "start a process beside this one", proc_calls },
+	{ "exec", "execute a program", exec_calls },
+	{ "prot_exec", "map the code of a program", prot_exec_calls },
+	{ "id", "change user, group and limits", id_calls },
+	{ "rootdir", "make a root directory of one's own", rootdir_calls },
+	{ "netlink", "open the uevent socket", netlink_calls },
+	{ "confine", "give up what is left", confine_calls },
 	{ NULL, NULL, NULL }
 };
 
@@ -123,6 +156,32 @@ const struct promise_arg promise_args[] = {
 	/* No other process group, and only to end it. */
 	{ "children", "kill",
 	    { { NONE_OF(0, 0x80000000) }, { INT_IS(1, SIGKILL) } } },
+	{ "children", "socketpair",
+	    { { INT_IS(0, AF_UNIX) }, { INT_IS(2, 0) } } },
+	/* What is sent and yet kept, to be sent again. */
+	{ "sendfd", "fcntl", { { INT_IS(1, F_DUPFD_CLOEXEC) } } },
+
+	{ "proc", "clone", { { 0, UINT64_MAX, CLONE_PARENT | SIGCHLD } } },
+	/* As in stdio, of whichever process has inherited the filter. */
+	{ "proc", "tgkill", { { INT_IS(2, SIGABRT) } } },
+	/* Private, of a file, too; what can be executed cannot be written. */
+	{ "prot_exec", "mmap",
+	    { { NONE_OF(2, PROT_EXEC) }, { 3, MAP_TYPE, MAP_PRIVATE } } },
+	{ "prot_exec", "mmap",
+	    { { NONE_OF(2, PROT_WRITE) }, { 3, MMAP_KIND, MAP_PRIVATE } } },
+	/* What a child finds at descriptor 3. */
+	{ "exec", "getsockopt",
+	    { { INT_IS(1, SOL_SOCKET) }, { INT_IS(2, SO_DOMAIN) } } },
+	{ "rootdir", "unshare", { { 0, UINT64_MAX, CLONE_NEWNS } } },
+	{ "netlink", "socket",
+	    { { INT_IS(0, AF_NETLINK) },
+		{ INT_IS(2, NETLINK_KOBJECT_UEVENT) } } },
+	{ "netlink", "getsockopt", { { INT_IS(1, SOL_SOCKET) } } },
+	{ "netlink", "setsockopt", { { INT_IS(1, SOL_SOCKET) } } },
+	{ "confine", "prctl", { { INT_IS(0, PR_SET_NAME) } } },
+	{ "confine", "prctl", { { INT_IS(0, PR_SET_DUMPABLE) } } },
+	{ "confine", "prctl", { { INT_IS(0, PR_SET_PDEATHSIG) } } },
+	{ "confine", "prctl", { { INT_IS(0, PR_SET_NO_NEW_PRIVS) } } },
 	{ NULL, NULL, { { 0, 0, 0 } } }
 };
 

@@ -7,8 +7,8 @@
 #include <sys/wait.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,8 +16,10 @@
 #include "chan.h"
 #include "children.h"
 #include "log.h"
+#include "notify.h"
 #include "parent.h"
-#include "spawn.h"
+#include "restart.h"
+#include "spawner.h"
 
 #define START_DEADLINE 10000 /* ms, for all of them */
 #define STOP_DEADLINE 5000
@@ -25,16 +27,24 @@
 static struct child {
 	pid_t pid; /* 0: not running */
 	int ready;
+	int pinged; /* and has not answered yet */
 	struct chan chan;
+	struct restart deaths;
+	uint32_t restarts;
+	struct loop_timer timer; /* to start it; then until it is ready */
+	char why[160]; /* we ended it, or "" */
 } children[PROC_MAX];
 
 static const struct msg_none none;
+static const struct conf *policy; /* in force */
+static int debugging;
+static int verbose;
 static int policy_done;
+static int control_socket = -1; /* once all serve; a copy for each engine */
+static int proc_self; /* /proc/PID of this process */
+static uint32_t last_request; /* of an engine, to open a device */
+static int spawner_ended;
 static int stopping;
-
-static const char *const events_options[] = { [EVENTS_AUTO] = "auto",
-	[EVENTS_UDEV] = "udev",
-	[EVENTS_KERNEL] = "kernel" };
 
 static void parent_dispatch(struct chan *, enum msg_type, const void *, int);
 static void parent_qmp_connected(uint32_t, uint32_t, int, int32_t);
@@ -53,6 +63,25 @@ to(enum proc_id proc)
 	return &children[proc].chan;
 }
 
+/* The first start is over: from now on one that dies is started again. */
+static int
+serving(void)
+{
+	return control_socket != -1 && !stopping;
+}
+
+/* What comes of it is up to children_reap; the first reason counts. */
+static void
+end_child(enum proc_id proc, const char *why)
+{
+	struct child *child = &children[proc];
+
+	if (child->why[0] == '\0')
+		strlcpy(child->why, why, sizeof(child->why));
+	if (child->pid > 0)
+		kill(child->pid, SIGKILL);
+}
+
 /*
  * Why a child closed its channel its wait status tells: see children_reap.
  * One that goes on without is of no use.
@@ -60,34 +89,48 @@ to(enum proc_id proc)
 static void
 parent_lost_child(struct chan *c, const char *why)
 {
-	if (why != NULL) {
+	char text[sizeof(children[0].why)] = "";
+
+	if (why != NULL)
+		snprintf(text, sizeof(text), "broke the protocol: %s", why);
+	if (why != NULL && !serving()) {
 		log_set_stderr(1);
-		log_warnx("%s broke the protocol: %s", proc_name(c->peer), why);
+		log_warnx("%s %s", proc_name(c->peer), text);
 		loop_end(1);
-	} else if (children[c->peer].pid > 0)
-		kill(children[c->peer].pid, SIGKILL);
+	} else
+		end_child(c->peer, text);
 	chan_close(c);
 }
 
 static void
-start_child(enum proc_id proc, const char *dir, const struct conf *conf,
-    int debug, int verbose)
+make_channel(int fds[2])
 {
-	const struct conf_process *p = &conf->processes[proc];
-	struct spawn how = { .debug = debug, .verbose = verbose };
-	int fd;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+		fds) == -1)
+		fatal("socketpair");
+}
 
-	if (proc == PROC_MONITOR)
-		how.option = events_options[conf->events];
-	if (p->user[0] != '\0')
-		how.user = p->user;
-	if (p->has_promises)
-		how.promises = p->promises;
-	children[proc].pid = spawn_child(proc, dir, &how, &fd);
-	if (children[proc].pid == -1)
-		fatal("cannot start %s", proc_name(proc));
-	chan_open(to(proc), fd, PROC_PARENT, proc, parent_dispatch,
+/* -1 with errno set when it cannot be started. */
+static int
+start_child(enum proc_id proc)
+{
+	struct child *child = &children[proc];
+	int fds[2], saved;
+	pid_t pid;
+
+	make_channel(fds);
+	if ((pid = spawner_start(proc, fds[1])) == -1) {
+		saved = errno;
+		close(fds[0]);
+		errno = saved;
+		return -1;
+	}
+	child->pid = pid;
+	child->ready = child->pinged = 0;
+	child->why[0] = '\0';
+	chan_open(to(proc), fds[0], PROC_PARENT, proc, parent_dispatch,
 	    parent_lost_child, NULL);
+	return 0;
 }
 
 static void
@@ -96,9 +139,7 @@ connect_children(enum proc_id a, enum proc_id b)
 	struct msg_peer peer_a = { .proc = a }, peer_b = { .proc = b };
 	int fds[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-		fds) == -1)
-		fatal("socketpair");
+	make_channel(fds);
 	chan_send(to(a), MSG_PEER, &peer_b, fds[0]);
 	chan_send(to(b), MSG_PEER, &peer_a, fds[1]);
 }
@@ -120,9 +161,9 @@ send_log(enum proc_id proc)
 }
 
 static void
-send_file(enum msg_type type, const char *path)
+send_file(enum msg_type type, int dirfd, const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = parent_open_beneath(dirfd, path, O_RDONLY);
 
 	if (fd == -1)
 		fatal("%s", path);
@@ -145,6 +186,15 @@ send_rule(const struct conf_rule *rule)
 }
 
 static void
+send_machines(const struct conf *conf)
+{
+	const struct conf_vm *vm;
+
+	TAILQ_FOREACH(vm, &conf->vms, entry)
+		chan_send(to(PROC_QMPCLIENT), MSG_QMP_VM, &vm->msg, -1);
+}
+
+static void
 send_policy(const struct conf *conf)
 {
 	struct msg_conf_begin begin = { .vms = conf->nvms,
@@ -153,10 +203,8 @@ send_policy(const struct conf *conf)
 	const struct conf_vm *vm;
 
 	chan_send(to(PROC_ENGINE), MSG_CONF_BEGIN, &begin, -1);
-	TAILQ_FOREACH(vm, &conf->vms, entry) {
+	TAILQ_FOREACH(vm, &conf->vms, entry)
 		chan_send(to(PROC_ENGINE), MSG_CONF_VM, &vm->msg, -1);
-		chan_send(to(PROC_QMPCLIENT), MSG_QMP_VM, &vm->msg, -1);
-	}
 	TAILQ_FOREACH(rule, &conf->rules, entry) {
 		send_rule(rule);
 		/* A long policy may be more than a channel's queue holds. */
@@ -194,78 +242,289 @@ start_overdue(void *arg)
 	loop_end(1);
 }
 
-int
-children_start(const struct conf *conf, int debug, int verbose)
+/* All that a child needs but its siblings. */
+static void
+send_start(enum proc_id proc)
 {
 	struct msg_start start = { .verbose = (uint32_t)verbose };
+
+	switch (proc) {
+	case PROC_ENGINE:
+		start.last_request = last_request;
+		send_policy(policy);
+		break;
+	case PROC_MONITOR:
+		send_file(MSG_MOUNTINFO, proc_self, "mountinfo");
+		send_file(MSG_SWAPS, AT_FDCWD, "/proc/swaps");
+		break;
+	default:
+		send_machines(policy);
+	}
+	chan_send(to(proc), MSG_START, &start, -1);
+}
+
+int
+children_start(const struct conf *conf, int debug, int verbosity)
+{
 	struct loop_timer deadline = { .at = 0 };
-	char dir[PATH_MAX];
 	enum proc_id proc;
 	int status;
 
+	policy = conf;
+	debugging = debug;
+	verbose = verbosity;
+	/* A symbolic link, which nothing here follows later. */
+	proc_self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc_self == -1)
+		fatal("/proc/self");
 	qmpsock_init(&qmpsock_ops);
-	if (spawn_dir(dir, sizeof(dir)) == -1)
-		fatal("cannot find the directory of the other programs");
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
-		start_child(proc, dir, conf, debug, verbose);
+		if (start_child(proc) == -1)
+			fatal("cannot start %s", proc_name(proc));
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		if (send_log(proc) == -1)
 			return -1;
 	loop_timer_set(&deadline, START_DEADLINE, start_overdue, NULL);
 	connect_children(PROC_ENGINE, PROC_MONITOR);
 	connect_children(PROC_ENGINE, PROC_QMPCLIENT);
-	send_file(MSG_MOUNTINFO, "/proc/self/mountinfo");
-	send_file(MSG_SWAPS, "/proc/swaps");
-	send_policy(conf);
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
-		chan_send(to(proc), MSG_START, &start, -1);
+		send_start(proc);
 	status = loop_run();
 	loop_timer_del(&deadline);
 	return status == 0 ? 0 : -1;
 }
 
 static void
-say_how_it_ended(enum proc_id proc, pid_t pid, int status)
+describe_end(const struct child *child, int status, char *buf, size_t size)
 {
-	const char *name = proc_name(proc);
+	if (child->why[0] != '\0')
+		strlcpy(buf, child->why, size);
+	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		strlcpy(buf, "was killed by its system call filter", size);
+	else if (WIFSIGNALED(status))
+		snprintf(buf, size, "was killed by signal %d (%s)",
+		    WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		snprintf(buf, size, "ended with status %d%s",
+		    WEXITSTATUS(status),
+		    child->ready ? "" : " before it was ready");
+}
 
+/* Children that die are started again. */
+
+static void
+audit_child(const char *event, enum proc_id proc, pid_t pid, const char *reason)
+{
+	struct json *j = audit_begin(event);
+
+	json_str(j, "child", proc_name(proc));
+	if (pid > 0)
+		json_num(j, "pid", pid);
+	if (reason != NULL)
+		json_str(j, "reason", reason);
+	json_num(j, "restarts", children[proc].restarts);
+	audit_end();
+}
+
+static void
+give_control_socket(void)
+{
+	int fd = fcntl(control_socket, F_DUPFD_CLOEXEC, 0);
+
+	if (fd == -1)
+		fatal("control socket");
+	chan_send(to(PROC_ENGINE), MSG_CONTROL, &none, fd);
+}
+
+static void
+tell_engine_socket(uint32_t number, int error, int ended, uint32_t conn)
+{
+	struct msg_vm_socket told = { .vm = number,
+		.error = error,
+		.ended = (uint32_t)ended,
+		.conn = conn };
+
+	chan_send(to(PROC_ENGINE), MSG_VM_SOCKET, &told, -1);
+}
+
+static void
+connect_with_running(enum proc_id proc)
+{
+	enum proc_id other;
+
+	for (other = PROC_FIRST_CHILD; other <= PROC_LAST_CHILD; other++)
+		if (other != proc && children[other].pid > 0 &&
+		    (proc == PROC_ENGINE || other == PROC_ENGINE))
+			connect_children(proc, other);
+}
+
+static void
+child_overdue(void *arg)
+{
+	enum proc_id proc = (enum proc_id)((struct child *)arg - children);
+	char why[64];
+
+	snprintf(why, sizeof(why), "was not ready in %d seconds",
+	    START_DEADLINE / 1000);
+	end_child(proc, why);
+}
+
+static int child_died(enum proc_id, pid_t, const char *);
+
+static void
+child_again(void *arg)
+{
+	struct child *child = arg;
+	enum proc_id proc = (enum proc_id)(child - children);
+	char text[sizeof(child->why)];
+
+	if (start_child(proc) == -1) {
+		snprintf(text, sizeof(text), "cannot be started: %s",
+		    strerror(errno));
+		if (child_died(proc, 0, text) == -1)
+			loop_end(1);
+		return;
+	}
+	child->restarts++;
+	loop_timer_set(&child->timer, START_DEADLINE, child_overdue, child);
+	if (send_log(proc) == -1) {
+		end_child(proc, "cannot have its log");
+		return;
+	}
+	connect_with_running(proc);
+	send_start(proc);
+	if (proc == PROC_ENGINE) {
+		qmpsock_each_failed(tell_engine_socket);
+		give_control_socket();
+	}
+}
+
+static void
+child_is_back(enum proc_id proc)
+{
+	struct child *child = &children[proc];
+
+	loop_timer_del(&child->timer);
+	audit_child("child-restarted", proc, child->pid, NULL);
+	log_info("%s (pid %d) is at work again", proc_name(proc), child->pid);
+	notify("STATUS=%s was started again", proc_name(proc));
+	if (proc == PROC_QMPCLIENT)
+		qmpsock_resume();
+}
+
+/* -1 when it is not started again, which ends the service. */
+static int
+child_died(enum proc_id proc, pid_t pid, const char *how)
+{
+	struct child *child = &children[proc];
+	const char *name = proc_name(proc);
+	int after = restart_after(&child->deaths, loop_now());
+
+	if (proc == PROC_QMPCLIENT)
+		qmpsock_suspend();
+	log_set_stderr(1);
+	audit_child("child-died", proc, pid, how);
+	if (after == -1)
+		log_warnx("%s died %d times in %d seconds, the last time it "
+			  "%s: giving up",
+		    name, RESTART_DEATHS, RESTART_WINDOW / 1000, how);
+	else
+		log_warnx(
+		    "%s (pid %d) %s: it is started again", name, pid, how);
+	log_set_stderr(debugging || after == -1);
+	notify("STATUS=%s %s", name, how);
+	if (after == -1)
+		return -1;
+	loop_timer_set(&child->timer, (uint64_t)after, child_again, child);
+	return 0;
+}
+
+static int
+child_ended(enum proc_id proc, int status)
+{
+	struct child *child = &children[proc];
+	char how[sizeof(child->why)];
+	pid_t pid = child->pid;
+
+	describe_end(child, status, how, sizeof(how));
+	child->pid = 0;
+	if (serving()) {
+		chan_close(to(proc));
+		return child_died(proc, pid, how);
+	}
 	if (!stopping)
 		log_set_stderr(1);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-		log_warnx("%s (pid %d) was killed by its system call filter",
-		    name, pid);
-	else if (WIFSIGNALED(status))
-		log_warnx("%s (pid %d) was killed by signal %d (%s)", name, pid,
-		    WTERMSIG(status), strsignal(WTERMSIG(status)));
-	else if (!stopping)
-		log_warnx("%s (pid %d) ended with status %d%s", name, pid,
-		    WEXITSTATUS(status),
-		    children[proc].ready ? "" : " before it was ready");
+	if (!stopping || WIFSIGNALED(status))
+		log_warnx("%s (pid %d) %s", proc_name(proc), pid, how);
+	return -1;
+}
+
+/* Without it no child could be started again. */
+static int
+spawner_lost(int status)
+{
+	char how[sizeof(children[0].why)];
+
+	spawner_ended = 1;
+	if (stopping)
+		return -1;
+	describe_end(&(struct child){ .ready = 1 }, status, how, sizeof(how));
+	log_set_stderr(1);
+	log_warnx("spawner (pid %d) %s: no child could be started again",
+	    spawner_pid(), how);
+	return -1;
 }
 
 int
 children_reap(void)
 {
 	enum proc_id proc;
-	int status, lost = 0;
+	int status, rv = 0;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++) {
-			if (children[proc].pid != pid)
-				continue;
-			say_how_it_ended(proc, pid, status);
-			children[proc].pid = 0;
-			lost = 1;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == spawner_pid() && spawner_lost(status) == -1)
+			rv = -1;
+		for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+			if (children[proc].pid == pid &&
+			    child_ended(proc, status) == -1)
+				rv = -1;
+	}
+	return rv;
+}
+
+uint32_t
+children_restarts(enum proc_id proc)
+{
+	return children[proc].restarts;
+}
+
+int
+children_ping(void)
+{
+	struct child *child;
+	enum proc_id proc;
+	int well = 1;
+
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++) {
+		child = &children[proc];
+		if (!child->ready || child->pid <= 0 || child->pinged) {
+			well = 0;
+			if (child->pinged)
+				end_child(proc, "did not answer");
+			continue;
 		}
-	return lost ? -1 : 0;
+		child->pinged = 1;
+		chan_send(to(proc), MSG_PING, &none, -1);
+	}
+	return well;
 }
 
 static int
 running(void)
 {
 	enum proc_id proc;
-	int n = 0;
+	int n = !spawner_ended;
 
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		n += children[proc].pid > 0;
@@ -284,6 +543,8 @@ stop_overdue(void *arg)
 			    proc_name(proc), children[proc].pid);
 			kill(children[proc].pid, SIGKILL);
 		}
+	if (!spawner_ended)
+		kill(spawner_pid(), SIGKILL);
 }
 
 void
@@ -293,9 +554,12 @@ children_stop(void)
 	enum proc_id proc;
 
 	stopping = 1;
-	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++) {
+		loop_timer_del(&children[proc].timer);
 		if (children[proc].pid > 0)
 			chan_close(to(proc));
+	}
+	spawner_stop();
 	loop_timer_set(&deadline, STOP_DEADLINE, stop_overdue, NULL);
 	while (running())
 		loop_run();
@@ -322,6 +586,8 @@ parent_open_device(const struct msg_open_device *m)
 	struct json *j;
 
 	failed.error = errno;
+	if (m->request > last_request && m->request < REQUEST_MAX)
+		last_request = m->request;
 	j = audit_begin("open-device");
 	json_num(j, "request", m->request);
 	json_num(j, "busnum", m->busnum);
@@ -381,7 +647,9 @@ parent_ready(struct chan *c)
 		return;
 	}
 	children[c->peer].ready = 1;
-	if (all_ready())
+	if (serving())
+		child_is_back(c->peer);
+	else if (all_ready())
 		loop_end(0);
 }
 
@@ -405,6 +673,9 @@ parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 		break;
 	case MSG_CONF_DONE:
 		parent_conf_done();
+		break;
+	case MSG_PONG:
+		children[c->peer].pinged = 0;
 		break;
 	case MSG_OPEN_DEVICE:
 		parent_open_device(payload);
@@ -453,13 +724,8 @@ parent_qmp_connected(uint32_t number, uint32_t conn, int fd, int32_t pid)
 static void
 parent_qmp_failed(uint32_t number, int error, int ended, uint32_t conn)
 {
-	struct msg_vm_socket told = { .vm = number,
-		.error = error,
-		.ended = (uint32_t)ended,
-		.conn = conn };
-
 	audit_qmp(number, error, 0);
-	chan_send(to(PROC_ENGINE), MSG_VM_SOCKET, &told, -1);
+	tell_engine_socket(number, error, ended, conn);
 }
 
 static void
@@ -471,12 +737,13 @@ parent_qmp_gone(uint32_t number)
 }
 
 void
-children_serve(const struct conf *conf, int control_fd)
+children_serve(int control_fd)
 {
 	const struct conf_vm *vm;
 
-	chan_send(to(PROC_ENGINE), MSG_CONTROL, &none, control_fd);
-	TAILQ_FOREACH(vm, &conf->vms, entry)
+	control_socket = control_fd;
+	give_control_socket();
+	TAILQ_FOREACH(vm, &policy->vms, entry)
 		qmpsock_add(
 		    vm->msg.vm, vm->qmp, vm->msg.monitor == MONITOR_SHARED);
 }

@@ -10,17 +10,18 @@
 
 /*
  * children_start: start all children, connect them with each other, give
- * them their logs, the engine the policy, and wait until each is ready.  0,
- * or -1 after a message when one is not ready in time; children_stop is then
- * still to be called.
+ * them their logs, the engine the policy, and wait until each is ready.  The
+ * spawner is there (spawner.h); conf stays.  0, or -1 after a message when
+ * one is not ready in time; children_stop is then still to be called.
  */
 int children_start(const struct conf *, int debug, int verbose);
 
 /*
  * children_serve: look for the machines' sockets from now on, and let the
- * engine answer on the control socket, which is taken.
+ * engine answer on the control socket, which is taken.  From now on a child
+ * that ends is started again (restart.h).
  */
-void children_serve(const struct conf *, int control_fd);
+void children_serve(int control_fd);
 
 /*
  * children_stop: close all channels, wait for the children to end, kill what
@@ -29,10 +30,19 @@ void children_serve(const struct conf *, int control_fd);
 void children_stop(void);
 
 /*
- * children_reap: collect children that ended.  -1 after a message if one
- * ended that should not have, else 0.
+ * children_reap: collect children that ended, and see to it that they are
+ * started again.  -1 after a message if that is not to be, else 0.
  */
 int children_reap(void);
+
+/* children_restarts: how often a child was started again. */
+uint32_t children_restarts(enum proc_id);
+
+/*
+ * children_ping: ask each child for a sign of life.  1 if there are all and
+ * each has answered the time before; else 0, and one that had not is ended.
+ */
+int children_ping(void);
 
 /* children_reopen_logs: give each child its log anew (logrotate). */
 void children_reopen_logs(void);

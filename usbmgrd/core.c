@@ -139,6 +139,12 @@ core_event(struct core *core, const struct core_event *ev, size_t *n)
 	case EV_TICK:
 		event_tick(core);
 		break;
+	case EV_SCAN:
+		core_event_scan(core);
+		break;
+	case EV_QMPCLIENT_LOST:
+		core_event_qmpclient_lost(core);
+		break;
 	}
 	*n = core->nactions;
 	core_sort_actions(core->actions, *n);

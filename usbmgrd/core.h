@@ -33,7 +33,9 @@ enum core_event_type {
 	EV_VM_FOREIGN, /* foreign */
 	EV_VM_PORT, /* vm_number */
 	EV_RESULT, /* result */
-	EV_TICK /* time passes */
+	EV_TICK, /* time passes */
+	EV_SCAN, /* a new monitor tells of all devices, then EV_SCAN_DONE */
+	EV_QMPCLIENT_LOST /* it has ended; a new one connects anew */
 };
 
 struct core_event {
@@ -106,6 +108,12 @@ uint16_t core_devnum(struct core *, const struct usbport *);
 
 /* core_next: when EV_TICK is due, in the time of events; 0: never. */
 uint64_t core_next(const struct core *);
+
+/*
+ * core_requests_from: requests up to that number were made before; one that
+ * is out of range has no effect.
+ */
+void core_requests_from(struct core *, uint32_t last);
 
 /*
  * core_check_result: is it an answer to something that was asked of that

@@ -403,6 +403,7 @@ core_event_device(struct core *core, const struct usbdev *d)
 		core_att_adopt(core, dev);
 	} else
 		dev->dev = *d;
+	dev->scan = core->scan;
 	core_device_decide(core, dev);
 	core_device_reconcile(core, dev);
 }
@@ -422,6 +423,7 @@ core_event_scan_done(struct core *core)
 	struct attachment *att;
 
 	core->scan_done = 1;
+	core_forget_unseen(core);
 	LIST_FOREACH(att, &core->orphans, orphan_entry)
 		core_att_reconcile(core, att);
 }

@@ -57,6 +57,7 @@ struct device {
 	enum device_state state;
 	uint32_t request; /* of the last attach */
 	int dropped; /* somebody else took it out of its machine */
+	unsigned int scan; /* the last one that told of it */
 	struct retry retry; /* of an attach that failed */
 	uint32_t failed_vm; /* the machine that refused it */
 	char failure[MSG_TEXT_MAX]; /* and why */
@@ -105,6 +106,7 @@ struct core {
 	uint64_t now;
 	uint32_t last_request;
 	int scan_done;
+	unsigned int scan; /* counts the monitors */
 	struct core_action *actions;
 	size_t nactions;
 	size_t maxactions;
@@ -241,5 +243,13 @@ void core_event_vm_state(struct core *, const struct msg_vm_state *);
 void core_event_vm_has(struct core *, const struct msg_vm_has *);
 void core_event_vm_dropped(struct core *, const struct msg_vm_has *);
 void core_event_vm_port(struct core *, const struct msg_vm_number *);
+
+/* core_recover.c: another process has taken the place of one that ended */
+
+void core_event_scan(struct core *);
+void core_event_qmpclient_lost(struct core *);
+
+/* core_forget_unseen: the devices that the last scan did not tell of. */
+void core_forget_unseen(struct core *);
 
 #endif

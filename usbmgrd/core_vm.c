@@ -9,8 +9,6 @@
 #include "core_int.h"
 #include "log.h"
 
-#define REQUEST_MAX (UINT32_MAX / 2)
-
 /* One that hangs keeps the others waiting so long, once. */
 #define SETTLE_MS 5000
 

@@ -329,24 +329,48 @@ engine_dispatch_qmpclient(
 
 /* From the parent */
 
+/* The parent sees to it, and sends a channel to a new one. */
+static void
+engine_lost_qmpclient(struct chan *c, const char *why)
+{
+	struct core_event ev = { .type = EV_QMPCLIENT_LOST };
+
+	chan_lost_fatal(c, why);
+	engine_event(&ev);
+}
+
+static void
+engine_peer_monitor(int fd)
+{
+	struct core_event ev = { .type = EV_SCAN };
+
+	chan_close(&engine.monitor);
+	chan_open(&engine.monitor, fd, PROC_ENGINE, PROC_MONITOR,
+	    engine_dispatch_monitor, chan_lost_fatal, NULL);
+	engine.scan_done = 0;
+	engine_event(&ev);
+}
+
+static void
+engine_peer_qmpclient(int fd)
+{
+	/* What the old one still said is told by the new one. */
+	if (chan_is_open(&engine.qmpclient))
+		engine_lost_qmpclient(&engine.qmpclient, NULL);
+	chan_open(&engine.qmpclient, fd, PROC_ENGINE, PROC_QMPCLIENT,
+	    engine_dispatch_qmpclient, engine_lost_qmpclient, NULL);
+}
+
 static void
 engine_peer(const struct msg_peer *peer, int fd)
 {
-	struct chan *c;
-
 	if (peer->proc == PROC_MONITOR)
-		c = &engine.monitor;
+		engine_peer_monitor(fd);
 	else if (peer->proc == PROC_QMPCLIENT)
-		c = &engine.qmpclient;
+		engine_peer_qmpclient(fd);
 	else
 		fatalx("channel to %s, which is no peer",
 		    proc_name((enum proc_id)peer->proc));
-	if (chan_is_open(c))
-		fatalx("second channel to %s", proc_name(c->peer));
-	chan_open(c, fd, PROC_ENGINE, (enum proc_id)peer->proc,
-	    peer->proc == PROC_MONITOR ? engine_dispatch_monitor
-				       : engine_dispatch_qmpclient,
-	    chan_lost_fatal, NULL);
 }
 
 static struct policy *
@@ -397,8 +421,9 @@ engine_vm_socket(const struct msg_vm_socket *m)
 }
 
 static void
-engine_start(void)
+engine_start(const struct msg_start *m)
 {
+	core_requests_from(engine.core, m->last_request);
 	chan_send(&engine.parent, MSG_READY, &none, -1);
 }
 
@@ -416,7 +441,7 @@ engine_dispatch_parent(
 		control_listen(fd, engine.core);
 		break;
 	case MSG_START:
-		engine_start();
+		engine_start(payload);
 		break;
 	case MSG_CONF_BEGIN:
 		engine_conf_begin(payload);

@@ -22,6 +22,17 @@
  */
 int parent_open_beneath(int dirfd, const char *path, int flags);
 
+/* "UID:GID" of a child's user. */
+#define USER_IDS_MAX 24
+
+/*
+ * users_find: look up the users of all children, those of the policy or else
+ * those that are built in.  0, or -1 after a message for each that is missing
+ * or root's.  users_ids: what was found, static storage.
+ */
+int users_find(const struct conf *);
+const char *users_ids(enum proc_id);
+
 /*
  * logs_init: open the log directory, which is made (0750) when only its last
  * component is missing.  0, or -1 after a message.
@@ -93,6 +104,17 @@ void qmpsock_add(uint32_t vm, const char *path, int shared);
  */
 int qmpsock_release(uint32_t vm);
 int qmpsock_want(uint32_t vm);
+
+/*
+ * qmpsock_suspend: the QMP client has ended, and all connections with it:
+ * none is made until qmpsock_resume, which begins with all machines anew.
+ */
+void qmpsock_suspend(void);
+void qmpsock_resume(void);
+
+/* qmpsock_each_failed: call cb with what was last told to failed, if it is so. */
+void qmpsock_each_failed(
+    void (*cb)(uint32_t vm, int error, int ended, uint32_t conn));
 
 /*
  * qmpsock_lost: the connection is over; how it ended decides how soon the

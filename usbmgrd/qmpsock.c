@@ -67,6 +67,7 @@ static struct {
 	struct loop_fd watch;
 	TAILQ_HEAD(, qmpsock) socks;
 	const struct qmpsock_ops *ops;
+	int suspended; /* nobody is there to take a connection */
 } qmpsocks;
 
 static void qmpsock_try(void *);
@@ -296,7 +297,7 @@ qmpsock_try(void *arg)
 	pid_t pid = 0;
 
 	loop_timer_del(&q->retry);
-	if (lost && try_peer(q))
+	if (qmpsocks.suspended || (lost && try_peer(q)))
 		return;
 	if ((fd = connect_or_watch(q, &error, &pid)) == -1) {
 		qmpsock_tell(q, error);
@@ -495,4 +496,39 @@ qmpsock_lost(uint32_t vm, enum qmp_end end)
 	loop_timer_set(&q->retry, backoff(first, q->faults++, RETRY_SLOWEST),
 	    qmpsock_try, q);
 	return 0;
+}
+
+void
+qmpsock_suspend(void)
+{
+	struct qmpsock *q;
+
+	qmpsocks.suspended = 1;
+	TAILQ_FOREACH(q, &qmpsocks.socks, entry) {
+		loop_timer_del(&q->retry);
+		qmppeer_unwatch(&q->peer);
+		q->state = SOCK_SEARCHED;
+		q->error = 0; /* what it comes to is told again */
+		q->tries = q->faults = 0;
+	}
+}
+
+void
+qmpsock_resume(void)
+{
+	struct qmpsock *q;
+
+	qmpsocks.suspended = 0;
+	TAILQ_FOREACH(q, &qmpsocks.socks, entry)
+		qmpsock_try(q);
+}
+
+void
+qmpsock_each_failed(void (*cb)(uint32_t, int, int, uint32_t))
+{
+	const struct qmpsock *q;
+
+	TAILQ_FOREACH(q, &qmpsocks.socks, entry)
+		if (q->error != 0)
+			cb(q->vm, q->error, q->ended, q->conn);
 }

@@ -3,7 +3,6 @@
  * SPDX-License-Identifier: ISC
  */
 
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +14,11 @@
 #include "engine.h"
 #include "log.h"
 #include "loop.h"
+#include "notify.h"
 #include "parent.h"
 #include "sandbox.h"
+#include "spawner.h"
+#include "watchdog.h"
 
 #define DEFAULT_CONF SYSCONFDIR "/usbmgrd.conf"
 
@@ -49,29 +51,6 @@ parent_signal(int signo)
 }
 
 static void
-check_users(const struct conf *conf)
-{
-	const char *user;
-	enum proc_id proc;
-	int missing = 0;
-
-	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++) {
-		user = conf->processes[proc].user;
-		if (user[0] == '\0')
-			user = proc_table[proc].user;
-		if (getpwnam(user) != NULL)
-			continue;
-		log_warnx("user %s does not exist; make it: useradd --system "
-			  "--user-group --home-dir /nonexistent --shell "
-			  "/usr/sbin/nologin %s",
-		    user, user);
-		missing = 1;
-	}
-	if (missing)
-		exit(1);
-}
-
-static void
 open_own_log(void)
 {
 	int fd = logs_open(PROC_PARENT);
@@ -98,12 +77,16 @@ serve(const struct conf *conf, int control_fd, int debug, int verbose)
 
 	if (children_start(conf, debug, verbose) == 0 && !parent_stop) {
 		confine();
-		children_serve(conf, control_fd);
+		children_serve(control_fd);
 		log_info(
 		    "started: %u machines, %u rules", conf->nvms, conf->nrules);
+		notify("READY=1\nSTATUS=%u machines, %u rules", conf->nvms,
+		    conf->nrules);
+		watchdog_start();
 		log_set_stderr(debug);
 		status = loop_run();
 	}
+	notify("STOPPING=1");
 	children_stop();
 	if (parent_stop)
 		status = 0;
@@ -120,7 +103,10 @@ run(const struct conf *conf, int debug, int verbose)
 	int control_fd;
 
 	closefrom(STDERR_FILENO + 1);
-	check_users(conf);
+	if (users_find(conf) == -1)
+		return 1;
+	spawner_init(conf, debug, verbose);
+	notify_init();
 	signal(SIGPIPE, SIG_IGN);
 	loop_init();
 	loop_signals(signals, parent_signal);

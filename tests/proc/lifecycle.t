@@ -95,7 +95,7 @@ def users():
 @test("each process is filtered and has no new privileges")
 def filtered():
     service = Service().start()
-    for pid in [service.process.pid, *service.pids.values()]:
+    for pid in [service.process.pid, *service.family().values()]:
         equal(status_of(pid, "Seccomp"), ["2"])
         equal(status_of(pid, "NoNewPrivs"), ["1"])
 
@@ -143,14 +143,16 @@ def descriptors():
                   "/proc/swaps"]))
     equal(open_files(service.pids["qmpclient"]),
           sorted(std + loop + [log % "qmpclient"] + ["socket"] * 2))
-    # Three children; logs and usbfs are opened below directories it holds.
+    # Three children, the one that starts them, and a copy of the control
+    # socket; the rest is opened below directories that it holds.
     std = ["/dev/null"] + [service.path("stderr")] * 2
     usbfs = [f for f in open_files(service.process.pid)
              if f in ("/dev", "/dev/bus/usb")]
     equal(open_files(service.process.pid),
-          sorted(std + loop + [log % "usbmgrd"] + ["socket"] * 3 + usbfs +
-                 [service.logs, "anon_inode:[signalfd]",
-                  "anon_inode:inotify"]))
+          sorted(std + loop + [log % "usbmgrd"] + ["socket"] * 5 + usbfs +
+                 [service.logs, "/proc/%d" % service.process.pid,
+                  "anon_inode:[signalfd]", "anon_inode:inotify"]))
+    equal(open_files(service.family()["spawner"]), sorted(std + ["socket"]))
 
 
 def open_files(pid):
@@ -165,6 +167,16 @@ def environment():
     service = Service().start()
     for pid in service.pids.values():
         equal(open("/proc/%d/environ" % pid).read().strip("\0"), "")
+
+
+@test("what starts the children is a process of its own")
+def spawner():
+    service = Service().start()
+    pid = service.family()["spawner"]
+    equal(open("/proc/%d/cmdline" % pid).read().split("\0")[0],
+          "usbmgrd: spawner")
+    service.process.kill()
+    wait_for("its end", lambda: not is_alive(pid))
 
 
 @test("a second usbmgrd on the same socket is refused, the first undisturbed")
@@ -248,15 +260,11 @@ def no_group():
             "make it: groupadd --system no-such")
 
 
-@test("users that are root are refused by the children")
+@test("users that are root are refused")
 def root_users():
     set_accounts(first=0, groups=[])
-    service = Service().launch()
-    equal(service.end(), 1)
-    matches(service.stderr(), r"(?s).*usbmgrd: engine: user _usbmgrd-engine "
-            r"must not have the user or group number of root\n.*")
-    matches(service.stderr(), r"(?s).*usbmgrd: engine \(pid \d+\) ended with "
-            r"status 1 before it was ready\n.*")
+    refused(Service(), "usbmgrd: user _usbmgrd-engine must not have the user "
+            "or group number of root")
     set_accounts()
 
 

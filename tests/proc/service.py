@@ -96,7 +96,7 @@ def comment(text):
 
 def end_all():
     for service in directories:
-        for pid in service.children().values():
+        for pid in service.family().values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     for process in started:
@@ -259,7 +259,12 @@ class Service:
                    for line in self.log("usbmgrd"))
 
     def children(self):
-        """Process ids by name."""
+        """Process ids by name, without the one that starts them."""
+        return {name: pid for name, pid in self.family().items()
+                if name != "spawner"}
+
+    def family(self):
+        """Process ids of all that the parent has started, by name."""
         pids = {}
         if self.process is None:
             return pids
@@ -279,7 +284,7 @@ class Service:
 
     def end(self, seconds=20):
         """Waits for the end, after which nothing may be left; the status."""
-        self.pids.update(self.children())
+        self.pids.update(self.family())
         status = self.process.wait(seconds)
         for name, pid in self.pids.items():
             wait_for("end of " + name, lambda: not is_alive(pid))

@@ -503,10 +503,16 @@ read_all(int fd, char *buf, size_t size)
 }
 
 static void
+channel(int fds[2])
+{
+	EXPECT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+}
+
+static void
 check_spawned(const char *want)
 {
 	char text[256];
-	int fd, status;
+	int fds[2], status;
 	sigset_t set;
 	pid_t pid;
 
@@ -514,13 +520,14 @@ check_spawned(const char *want)
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	channel(fds);
 	pid = spawn_child(PROC_ENGINE, "/nonexistent",
-	    &(struct spawn){ .debug = 1, .verbose = 1, .option = "opt" }, &fd);
+	    &(struct spawn){ .debug = 1, .verbose = 1, .option = "opt" },
+	    fds[1]);
 	assert_int_not_equal(pid, -1);
-	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
-	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
-	read_all(fd, text, sizeof(text));
-	close(fd);
+	close(fds[1]);
+	read_all(fds[0], text, sizeof(text));
+	close(fds[0]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	assert_string_equal(text, want);
@@ -552,21 +559,33 @@ hear(int fd)
 	EXPECT(read(fd, text, 7) == 7 && memcmp(text, "usbmgrd", 7) == 0);
 }
 
-/* Either end of the channel may be made as descriptor 3 itself. */
+/* The child's end may be descriptor 3 already, or come from below. */
+static void
+spawn_with(int first)
+{
+	struct spawn how = { 0 };
+	int fds[2];
+
+	closefrom(3);
+	if (first == 1)
+		close(STDERR_FILENO);
+	channel(fds);
+	EXPECT(fds[first == 3 ? 0 : 1] == 3);
+	if (first == 3) {
+		fds[0] = fds[1];
+		fds[1] = 3;
+	}
+	EXPECT(spawn_child(PROC_ENGINE, "/", &how, fds[1]) != -1);
+	EXPECT(fcntl(fds[1], F_GETFD) == FD_CLOEXEC);
+	close(fds[1]);
+	hear(fds[0]);
+}
+
 static void
 spawn_with_3(void)
 {
-	int fd;
-
-	closefrom(3);
-	EXPECT(spawn_child(PROC_ENGINE, "/", &(struct spawn){ 0 }, &fd) != -1);
-	EXPECT(fd == 3);
-	hear(fd);
-	close(fd);
-	close(STDERR_FILENO);
-	EXPECT(spawn_child(PROC_ENGINE, "/", &(struct spawn){ 0 }, &fd) != -1);
-	EXPECT(fd == 2);
-	hear(fd);
+	spawn_with(3);
+	spawn_with(1);
 }
 
 static void
@@ -580,12 +599,15 @@ static void
 spawn_nothing(void)
 {
 	struct pollfd pfd = { .events = POLLIN };
-	int status;
+	int fds[2], status;
 	char c;
 
 	EXPECT(freopen("/dev/null", "w", stderr) != NULL);
+	channel(fds);
 	EXPECT(spawn_child(PROC_MONITOR, "/nonexistent", &(struct spawn){ 0 },
-		   &pfd.fd) != -1);
+		   fds[1]) != -1);
+	close(fds[1]);
+	pfd.fd = fds[0];
 	EXPECT(poll(&pfd, 1, 20000) == 1);
 	EXPECT(read(pfd.fd, &c, 1) == 0);
 	EXPECT(wait(&status) != -1);

@@ -677,6 +677,41 @@ world_restart(void)
 	chance_policy();
 }
 
+/* What it has asked for may be done or not; another one connects anew. */
+static void
+world_qmpclient_dies(void)
+{
+	struct core_event ev = { .type = EV_QMPCLIENT_LOST };
+	uint32_t vm;
+
+	trace("qmpclient dies\n");
+	for (vm = 1; vm <= NVMS; vm++) {
+		while (chance(2) == 0 && machine_answer(vm))
+			;
+		world.machines[vm - 1].connected = 0;
+		view_lost(vm);
+	}
+	bed.nasks = 0;
+	world.qmpclient.n = 0;
+	tell_core(&ev);
+}
+
+/* What it had not told yet, another one tells as it is now. */
+static void
+world_monitor_dies(void)
+{
+	struct core_event ev = { .type = EV_SCAN };
+	size_t i;
+
+	trace("monitor dies\n");
+	world.monitor.n = 0;
+	tell_core(&ev);
+	for (i = 0; i < COUNT(ports); i++)
+		if (world.places[i].plugged)
+			world_say(&world.places[i]);
+	news_add(&world.monitor, EV_SCAN_DONE);
+}
+
 static void
 chance_step(void)
 {
@@ -691,6 +726,10 @@ chance_step(void)
 		chance_policy();
 	else if (n < 29)
 		world_restart();
+	else if (n < 30)
+		world_qmpclient_dies();
+	else if (n < 31)
+		world_monitor_dies();
 	else if (n < 55)
 		machine_answer(chance(NVMS) + 1);
 	else if (n < 75)
