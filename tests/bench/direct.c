@@ -38,7 +38,8 @@ open_uevents(void)
 
 	if (unshare(CLONE_NEWNET) == -1)
 		err(1, "unshare");
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+	fd =
+	    socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
 	if (fd == -1 || bind(fd, (struct sockaddr *)&nl, sizeof(nl)) == -1)
 		err(1, "uevent socket");
 	return fd;

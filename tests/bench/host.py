@@ -25,6 +25,12 @@ MOUSE = "5e042308"              # vendor and product, as a device says them
 KEYBOARD = "3c410721"
 STRINGS = {"manufacturer": "Microsoft", "product": "Classic IntelliMouse",
            "speed": "12"}
+# What hangs below the interface of a mouse that its driver has.
+DIRECTORIES = """
+    ../power ../ep_00/power power ep_81/power hid/power hid/hidraw/hidraw0/power
+    hid/input/input5/power hid/input/input5/capabilities hid/input/input5/id
+    hid/input/input5/event3/power hid/input/input5/mouse0/power
+""".split()
 BUS = 3                         # where the devices of the benchmark go
 BUS_DEVICES = 100               # others, on each bus from 10 on
 OTHERS_FROM = 10
@@ -76,7 +82,10 @@ def plugged(bus, chain, devnum, ids=MOUSE):
     name = "%d-%s" % (bus, chain)
     path = PCI % bus + "/" + name
     interface = "/sys/%s/%s:1.0" % (path, name)
-    os.makedirs(interface)
+    for directory in DIRECTORIES:
+        os.makedirs("%s/%s" % (interface, directory))
+    os.symlink("../../../../../../bus/usb/drivers/usbhid",
+               interface + "/driver")
     os.symlink("../../../../../bus/usb/drivers/usb", "/sys/%s/driver" % path)
     os.symlink("../../../../../../bus/usb", interface + "/subsystem")
     write("/sys/%s/descriptors" % path, descriptors)

@@ -97,8 +97,7 @@ peer_listen(const char *path)
 		err(1, "epoll_create1");
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd == -1 ||
-	    bind(fd, (struct sockaddr *)&sun, sizeof(sun)) == -1 ||
+	if (fd == -1 || bind(fd, (struct sockaddr *)&sun, sizeof(sun)) == -1 ||
 	    listen(fd, 1) == -1)
 		err(1, "%s", path);
 	watch(fd, 1);
@@ -163,8 +162,8 @@ take_lines(struct machine *m, uint64_t now)
 static void
 take(struct machine *m)
 {
-	ssize_t n = recv(m->fd, m->buf + m->len,
-	    sizeof(m->buf) - 1 - m->len, MSG_DONTWAIT);
+	ssize_t n = recv(
+	    m->fd, m->buf + m->len, sizeof(m->buf) - 1 - m->len, MSG_DONTWAIT);
 	uint64_t now = peer_now();
 
 	if (n > 0) {
@@ -197,8 +196,8 @@ peer_wait(enum heard what, int ms)
 	struct epoll_event ev;
 
 	while ((what == HEARD_MAX || heard[what] == 0) && now < end) {
-		if (epoll_wait(epfd, &ev, 1, (int)((end - now) / 1000000) + 1) ==
-		    1)
+		if (epoll_wait(
+			epfd, &ev, 1, (int)((end - now) / 1000000) + 1) == 1)
 			serve(ev.data.ptr);
 		now = peer_now();
 	}

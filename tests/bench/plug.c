@@ -71,8 +71,8 @@ open_uevents(pid_t pid)
 	here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (there == -1 || here == -1 || setns(there, CLONE_NEWNET) == -1)
 		err(1, "%s", path);
-	uevents = socket(
-	    AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+	uevents =
+	    socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
 	if (uevents == -1 || setns(here, CLONE_NEWNET) == -1)
 		err(1, "uevent socket");
 	close(there);
@@ -126,8 +126,8 @@ watch(char *pids)
 		if (watched.n == PIDS_MAX)
 			errx(1, "too many processes");
 		watched.pid[watched.n] = atoi(word);
-		if (clock_getcpuclockid(watched.pid[watched.n],
-			&watched.clock[watched.n]) != 0)
+		if (clock_getcpuclockid(
+			watched.pid[watched.n], &watched.clock[watched.n]) != 0)
 			errx(1, "process %s", word);
 		watched.n++;
 	}
@@ -226,9 +226,8 @@ device(const char *args)
 {
 	struct device *d = &devices[ndevices];
 
-	if (ndevices == DEVICES_MAX ||
-	    sscanf(args, "%u %u %255s", &d->busnum, &d->devnum, d->devpath) !=
-		3)
+	if (ndevices == DEVICES_MAX || sscanf(args, "%u %u %255s", &d->busnum,
+					   &d->devnum, d->devpath) != 3)
 		errx(1, "device: %s", args);
 	ndevices++;
 }
