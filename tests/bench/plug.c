@@ -12,6 +12,7 @@
  *
  *	device BUSNUM DEVNUM DEVPATH	one more that can be plugged
  *	rounds N MS PID ...		plug and unplug each N times
+ *	unplug PID ...			the first device, without a measure
  *	noise N PID ...			N uevents that do not matter
  *	serve MS			let the machines answer
  *
@@ -198,6 +199,14 @@ rounds(char *args)
 }
 
 static void
+unplug(char *args)
+{
+	watch(args);
+	event("unbind", &devices[0], HEARD_DEL);
+	peer_wait(HEARD_MAX, 100);
+}
+
+static void
 noise(char *args)
 {
 	static const char text[] =
@@ -249,6 +258,8 @@ do_request(char *line)
 		device(args);
 	else if (strcmp(line, "rounds") == 0)
 		rounds(args);
+	else if (strcmp(line, "unplug") == 0)
+		unplug(args);
 	else if (strcmp(line, "noise") == 0)
 		noise(args);
 	else if (strcmp(line, "serve") == 0)
