@@ -5,18 +5,20 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 #include "audit.h"
 #include "log.h"
 
-#define AUDIT_LINE_MAX 8192
-
 static struct {
 	int fd;
 	uint64_t seq;
-	uint64_t lost;
-	int broken; /* the last line was written in part */
+	uint64_t lost; /* and not yet told */
+	uint64_t lost_ever;
+	int required;
+	int chained; /* a line was written: the chain is ours */
+	struct auditchain chain;
 	struct json json;
 	char line[AUDIT_LINE_MAX];
 } log_file = { .fd = -1 };
@@ -27,6 +29,19 @@ audit_open(int fd)
 	if (log_file.fd != -1)
 		close(log_file.fd);
 	log_file.fd = fd;
+}
+
+void
+audit_continue(const struct auditchain *chain)
+{
+	if (!log_file.chained)
+		log_file.chain = *chain;
+}
+
+void
+audit_require(int required)
+{
+	log_file.required = required;
 }
 
 int
@@ -48,6 +63,10 @@ put_time(struct json *j)
 	snprintf(stamp, sizeof(stamp), "%s.%06uZ", date,
 	    (unsigned int)(ts.tv_nsec / 1000) % 1000000);
 	json_str(j, "time", stamp);
+	/* In microseconds, to tell what was first and how long it took. */
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	json_num(j, "mono",
+	    (int64_t)ts.tv_sec * 1000000 + (int64_t)ts.tv_nsec / 1000);
 }
 
 struct json *
@@ -56,7 +75,8 @@ audit_begin(const char *event)
 	struct json *j = &log_file.json;
 
 	/* A byte is kept on each side for a newline. */
-	json_init(j, log_file.line + 1, sizeof(log_file.line) - 2);
+	json_init(j, log_file.line + 1,
+	    sizeof(log_file.line) - 2 - AUDITCHAIN_MEMBERS_LEN);
 	json_object(j, NULL);
 	put_time(j);
 	json_str(j, "process", proc_name(log_proc()));
@@ -65,26 +85,63 @@ audit_begin(const char *event)
 	return j;
 }
 
+/* n bytes of a line of len bytes, and of the newlines around it, are out. */
+static int
+wrote(const char *line, size_t len, size_t n)
+{
+	struct auditchain *chain = &log_file.chain;
+
+	if (n > 0 && chain->unterminated) {
+		chain->unterminated = 0;
+		n--;
+	}
+	if (n == 0)
+		return -1;
+	log_file.chained = 1;
+	chain->unterminated = n <= len;
+	if (n >= len) {
+		auditchain_add(chain, line, len);
+		return 0;
+	}
+	auditchain_add_cut(chain, line, n);
+	errno = ENOSPC; /* write(2) says so only for the next byte */
+	return -1;
+}
+
 static int
 put_line(void)
 {
 	struct json *j = &log_file.json;
 	char *line = log_file.line + 1;
+	size_t len, newline = log_file.chain.unterminated ? 1 : 0;
 	ssize_t n;
-	size_t len;
 
-	json_end(j, '}');
-	if ((len = json_finish(j)) == 0)
+	j->size += AUDITCHAIN_MEMBERS_LEN;
+	auditchain_members(&log_file.chain, j);
+	if ((len = json_finish(j)) == 0) {
+		errno = EMSGSIZE;
 		return -1;
-	line[len++] = '\n';
-	if (log_file.broken) {
-		*--line = '\n';
-		len++;
 	}
-	n = write(log_file.fd, line, len);
-	if (n > 0)
-		log_file.broken = (size_t)n < len;
-	return n == (ssize_t)len ? 0 : -1;
+	line[len] = '\n';
+	line[-1] = '\n';
+	n = write(log_file.fd, line - newline, newline + len + 1);
+	return n < 0 ? -1 : wrote(line, len, (size_t)n);
+}
+
+static void
+lose(void)
+{
+	log_file.lost++;
+	log_file.lost_ever++;
+	if (!log_file.required)
+		return;
+	/* It would be logged, too. */
+	close(log_file.fd);
+	log_file.fd = -1;
+	log_set_stderr(1);
+	log_warn("audit log cannot be written, and the policy says "
+		 "log required");
+	exit(AUDIT_EXIT);
 }
 
 void
@@ -95,11 +152,17 @@ audit_end(void)
 	if (log_file.fd == -1)
 		return;
 	if (put_line() == -1) {
-		log_file.lost++;
+		lose();
 	} else if (log_file.lost > 0) {
 		json_num(audit_begin("lost"), "lines", (int64_t)log_file.lost);
 		if (put_line() == 0)
 			log_file.lost = 0;
 	}
 	errno = saved;
+}
+
+uint64_t
+audit_lost(void)
+{
+	return log_file.lost_ever;
 }

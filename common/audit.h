@@ -7,6 +7,7 @@
 #define AUDIT_H
 
 #include <stdint.h>
+#include "auditchain.h"
 #include "json.h"
 
 /*
@@ -17,11 +18,25 @@
  *	json_num(j, "request", request);
  *	audit_end();
  *
- * Every line has time, process, seq and event first.
+ * Every line has time, mono, process, seq and event first, and prev last
+ * (see auditchain.h).
  */
 
 /* audit_open: write to fd from now on; takes fd, closes the one before. */
 void audit_open(int fd);
+
+/*
+ * audit_continue: the chain goes on from there.  No effect when this process
+ * has written a line: then it knows better.
+ */
+void audit_continue(const struct auditchain *);
+
+/*
+ * audit_require: end the process with status AUDIT_EXIT when a line cannot be
+ * written, or not.
+ */
+#define AUDIT_EXIT 4
+void audit_require(int);
 
 /* audit_is_open: 1 if there is a log. */
 int audit_is_open(void);
@@ -38,5 +53,8 @@ struct json *audit_begin(const char *event);
  * again.  Keeps errno.
  */
 void audit_end(void);
+
+/* audit_lost: lines that were lost since the process started. */
+uint64_t audit_lost(void);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "audit.h"
 #include "chan.h"
 #include "log.h"
 
@@ -208,8 +209,11 @@ chan_lost_fatal(struct chan *c, const char *why)
 {
 	if (why != NULL)
 		fatalx("%s broke the protocol: %s", proc_name(c->peer), why);
-	if (c->peer == PROC_PARENT)
+	if (c->peer == PROC_PARENT) {
+		audit_begin("end");
+		audit_end();
 		exit(0);
+	}
 	/*
 	 * A sibling that ended is the parent's business, which will say why
 	 * and end or replace it; nothing more can come from there.

@@ -237,10 +237,13 @@ child_init(enum proc_id me, int argc, char *argv[], const char *const *roots,
 }
 
 static void
-take_log(int fd)
+take_log(const struct msg_log *m, int fd)
 {
 	audit_open(fd);
+	audit_continue(&m->chain);
+	audit_require(m->required != 0);
 	log_set_stderr(child_debug);
+	log_opened(!child_is_confined);
 	if (child_is_confined)
 		return;
 	child_is_confined = 1;
@@ -259,7 +262,7 @@ child_dispatch(enum msg_type type, const void *payload, int fd)
 
 	switch (type) {
 	case MSG_LOG:
-		take_log(fd);
+		take_log(payload, fd);
 		return 1;
 	case MSG_VERBOSE:
 		log_set_verbose(verbose->verbose != 0);

@@ -15,6 +15,9 @@
 #include "audit.h"
 #include "log.h"
 
+#ifndef VERSION
+#define VERSION "unknown"
+#endif
 #define LINE_MAX_LEN 2048
 
 static enum proc_id log_me = PROC_PARENT;
@@ -43,6 +46,16 @@ void
 log_set_verbose(int verbose)
 {
 	log_is_verbose = verbose;
+}
+
+void
+log_opened(int start)
+{
+	struct json *j = audit_begin(start ? "start" : "log-opened");
+
+	json_str(j, "version", VERSION);
+	json_num(j, "pid", getpid());
+	audit_end();
 }
 
 enum proc_id

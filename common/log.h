@@ -34,6 +34,12 @@ void log_set_stderr(int);
 /* log_set_verbose: whether log_debug says anything. */
 void log_set_verbose(int);
 
+/*
+ * log_opened: the first line in a file of the audit log, which says who
+ * writes it: "start" if the process has just begun, else "log-opened".
+ */
+void log_opened(int start);
+
 /* log_proc: as whom this process logs. */
 enum proc_id log_proc(void);
 

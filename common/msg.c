@@ -85,3 +85,11 @@ device_state_string(uint32_t state)
 
 	return name_at(names, DEVICE_STATE_MAX, state);
 }
+
+const char *
+ctl_event_string(uint32_t event)
+{
+	static const char *const names[] = { CTL_EVENT_TABLE(NAME_ROW) };
+
+	return name_at(names, CTL_EVENT_MAX, event);
+}

@@ -7,6 +7,7 @@
 #define MSG_H
 
 #include <stdint.h>
+#include "auditchain.h"
 #include "proc.h"
 #include "usbdev.h"
 
@@ -27,12 +28,24 @@
 #define MSG_WHERE_MAX 64
 #define MSG_ID_MAX 96
 #define MSG_RULE_VMS_MAX 16
+#define MSG_LINE_MAX 2048
+#define MSG_PROMISES_MAX 256
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wpadded"
 
 struct msg_none {
 	uint32_t zero;
+};
+
+struct msg_log {
+	struct auditchain chain; /* where the log ends */
+	uint32_t required; /* a line that is lost ends the process */
+	uint32_t zero;
+};
+
+struct msg_control {
+	uint32_t readonly; /* who connects there may only look */
 };
 
 /* Which sibling is at the other end of the descriptor: enum proc_id. */
@@ -62,6 +75,7 @@ struct msg_verbose {
 struct msg_conf_begin {
 	uint32_t vms;
 	uint32_t rules;
+	uint8_t hash[AUDIT_HASH_LEN]; /* SHA-256 of what usbmgrd -nv prints */
 };
 
 /* How the machine is given a device. */
@@ -335,6 +349,14 @@ enum device_state {
 };
 #undef DEVICE_STATE_ENUM
 
+/* A person's word on a device. */
+enum override {
+	OVERRIDE_NONE, /* back to the policy */
+	OVERRIDE_ATTACH,
+	OVERRIDE_DETACH,
+	OVERRIDE_MAX
+};
+
 struct ctl_port {
 	struct usbport port;
 	uint16_t zero;
@@ -347,7 +369,7 @@ struct ctl_device {
 	uint32_t guest_port;
 	uint32_t retry_ms; /* until it is tried again, 0: not planned */
 	uint32_t failed; /* enum result of the last try, 0: it did not fail */
-	uint32_t zero;
+	uint32_t override; /* enum override */
 	char vm[MSG_VM_NAME_MAX]; /* "" if none */
 	char rule[MSG_WHERE_MAX];
 	char reason[MSG_TEXT_MAX];
@@ -372,6 +394,95 @@ struct ctl_vm {
 	char reason[MSG_TEXT_MAX];
 };
 
+/* A process, of which the parent knows that it runs. */
+struct msg_process {
+	uint64_t started; /* time(3) */
+	uint32_t proc; /* enum proc_id */
+	int32_t pid;
+	uint32_t restarts;
+	uint32_t zero;
+	char promises[MSG_PROMISES_MAX]; /* of its filter */
+};
+
+/* A line for a person. */
+struct msg_line {
+	char text[MSG_LINE_MAX];
+};
+
+/* What became of something that was asked for. */
+struct msg_done {
+	uint32_t error; /* 0: it was done */
+	char text[MSG_TEXT_MAX];
+};
+
+/* From which rule on, by its place in the policy. */
+struct ctl_page {
+	uint32_t first;
+};
+
+/* A rule of the policy, with what usbmgrctl needs to print it. */
+struct ctl_policy_rule {
+	uint64_t hits;
+	uint64_t generation; /* counts the policies */
+	struct msg_rule rule;
+	uint32_t number; /* its place in the policy */
+	uint32_t devices; /* plugged ones that it decides on */
+	char text[3][USBDEV_STRING_MAX]; /* as enum rule_text */
+	char vms[MSG_RULE_VMS_MAX][MSG_VM_NAME_MAX];
+};
+
+/* For OpenMetrics: a family has a type and a help text, here by number. */
+struct ctl_counter {
+	uint64_t value;
+	uint32_t family; /* enum counter_family */
+	uint32_t zero;
+	char label[MSG_VM_NAME_MAX]; /* "" if the family has none */
+};
+
+struct ctl_override {
+	struct usbport port;
+	uint16_t devnum; /* 0: whatever is plugged there */
+	uint32_t command; /* enum override */
+	uint32_t force; /* past pledges and protection */
+	char vm[MSG_VM_NAME_MAX];
+};
+
+/* What usbmgrctl monitor shows; the second text is for people and logs. */
+#define CTL_EVENT_TABLE(X)               \
+	X(CTL_EV_PLUGGED, "plugged")     \
+	X(CTL_EV_CHANGED, "changed")     \
+	X(CTL_EV_UNPLUGGED, "unplugged") \
+	X(CTL_EV_ATTACHING, "attaching") \
+	X(CTL_EV_ATTACHED, "attached")   \
+	X(CTL_EV_DETACHING, "detaching") \
+	X(CTL_EV_DETACHED, "detached")   \
+	X(CTL_EV_FAILED, "failed")       \
+	X(CTL_EV_HELD, "held")           \
+	X(CTL_EV_VM, "vm")               \
+	X(CTL_EV_POLICY, "policy")       \
+	X(CTL_EV_OVERRIDE, "override")   \
+	X(CTL_EV_RELEASED, "released")
+
+#define CTL_EVENT_ENUM(event, text) event,
+enum ctl_event_type {
+	CTL_EVENT_TABLE(CTL_EVENT_ENUM) CTL_EVENT_MAX
+};
+#undef CTL_EVENT_ENUM
+
+struct ctl_event {
+	uint64_t time; /* microseconds of time(3) */
+	uint32_t type; /* enum ctl_event_type */
+	uint32_t request; /* 0: none */
+	struct usbport port; /* busnum 0: none */
+	uint16_t devnum;
+	uint16_t vendor; /* with product: 0 where not known */
+	uint16_t product;
+	char vm[MSG_VM_NAME_MAX]; /* "" if none */
+	char state[16]; /* of a machine, of a device, or "" */
+	char name[USBDEV_STRING_MAX]; /* of the device */
+	char reason[MSG_TEXT_MAX];
+};
+
 #pragma GCC diagnostic pop
 
 /* Sets of processes. */
@@ -381,11 +492,11 @@ struct ctl_vm {
 /* X(type, senders, receivers, payload, descriptor, what it is for) */
 #define MSG_TABLE(X)                                                           \
 	/* every child's start */                                              \
-	X(MSG_LOG, P(PARENT), P_CHILD, struct msg_none, 1,                     \
+	X(MSG_LOG, P(PARENT), P_CHILD, struct msg_log, 1,                      \
 	    "audit log to append to; again when logs are rotated")             \
 	X(MSG_PEER, P(PARENT), P_CHILD, struct msg_peer, 1,                    \
 	    "channel to a sibling; again when that is a new one")              \
-	X(MSG_CONTROL, P(PARENT), P(ENGINE), struct msg_none, 1,               \
+	X(MSG_CONTROL, P(PARENT), P(ENGINE), struct msg_control, 1,            \
 	    "listening control socket")                                        \
 	X(MSG_MOUNTINFO, P(PARENT), P(MONITOR), struct msg_none, 1,            \
 	    "/proc/self/mountinfo of the parent")                              \
@@ -472,7 +583,46 @@ struct ctl_vm {
 	    "end of the list")                                                 \
 	/* the service manager's watchdog */                                   \
 	X(MSG_PING, P(PARENT), P_CHILD, struct msg_none, 0, "is it alive?")    \
-	X(MSG_PONG, P_CHILD, P(PARENT), struct msg_none, 0, "it is")
+	X(MSG_PONG, P_CHILD, P(PARENT), struct msg_none, 0, "it is")           \
+	X(MSG_CTL_SHOW_RULES, P(CLIENT), P(ENGINE), struct ctl_page, 0,        \
+	    "list some rules of the policy")                                   \
+	X(MSG_CTL_POLICY_RULE, P(ENGINE), P(CLIENT), struct ctl_policy_rule,   \
+	    0, "a rule of the policy")                                         \
+	X(MSG_CTL_SHOW_PROCESSES, P(CLIENT), P(ENGINE), struct msg_none, 0,    \
+	    "list the processes of usbmgrd")                                   \
+	X(MSG_CTL_PROCESS, P(ENGINE), P(CLIENT), struct msg_process, 0,        \
+	    "a process of usbmgrd")                                            \
+	X(MSG_CTL_SHOW_COUNTERS, P(CLIENT), P(ENGINE), struct msg_none, 0,     \
+	    "list the counters")                                               \
+	X(MSG_CTL_COUNTER, P(ENGINE), P(CLIENT), struct ctl_counter, 0,        \
+	    "a counter")                                                       \
+	X(MSG_CTL_MONITOR, P(CLIENT), P(ENGINE), struct msg_none, 0,           \
+	    "tell what happens from now on")                                   \
+	X(MSG_CTL_EVENT, P(ENGINE), P(CLIENT), struct ctl_event, 0,            \
+	    "something that happened")                                         \
+	X(MSG_CTL_OVERRIDE, P(CLIENT), P(ENGINE), struct ctl_override, 0,      \
+	    "attach or detach a device by hand, or leave it to the policy")    \
+	X(MSG_CTL_RELOAD, P(CLIENT), P(ENGINE), struct msg_none, 0,            \
+	    "read the policy file again")                                      \
+	X(MSG_CTL_LOG, P(CLIENT), P(ENGINE), struct msg_verbose, 0,            \
+	    "log more or less")                                                \
+	X(MSG_CTL_TEXT, P(ENGINE), P(CLIENT), struct msg_line, 0,              \
+	    "an error or a warning of the policy file")                        \
+	X(MSG_CTL_DONE, P(ENGINE), P(CLIENT), struct msg_done, 0,              \
+	    "what became of a request that changes something")                 \
+	/* engine and parent, for control clients */                           \
+	X(MSG_PROCESS, P(PARENT), P(ENGINE), struct msg_process, 0,            \
+	    "a process that was started")                                      \
+	X(MSG_WANT_VERBOSE, P(ENGINE), P(PARENT), struct msg_verbose, 0,       \
+	    "let all processes log more or less")                              \
+	X(MSG_RELOAD, P(ENGINE), P(PARENT), struct msg_none, 0,                \
+	    "read the policy file again, for a client")                        \
+	X(MSG_RELOAD_TEXT, P(PARENT), P(ENGINE), struct msg_line, 0,           \
+	    "an error or a warning of that file, for the client")              \
+	X(MSG_RELOAD_DONE, P(PARENT), P(ENGINE), struct msg_done, 0,           \
+	    "what became of it")                                               \
+	X(MSG_VM_LEFT, P(ENGINE), P(PARENT), struct msg_vm_number, 0,          \
+	    "a machine that left the policy has no device any more")
 
 #define MSG_ENUM(type, from, to, payload, fd, text) type,
 enum msg_type {
@@ -511,5 +661,6 @@ int msg_string_ok(const char *s, size_t n);
 const char *result_string(uint32_t);
 const char *vm_state_string(uint32_t);
 const char *device_state_string(uint32_t);
+const char *ctl_event_string(uint32_t);
 
 #endif

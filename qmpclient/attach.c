@@ -63,8 +63,8 @@ attach_result(uint32_t request, uint32_t vm, uint32_t conn, enum result result,
 	m.result = result;
 	m.guest_port = guest_port;
 	strlcpy(m.text, text, sizeof(m.text));
-	tell_engine(MSG_RESULT, &m);
 
+	/* Before the engine can log what it makes of it. */
 	j = audit_begin("result");
 	json_num(j, "request", request);
 	json_str(j, "result", result_string(result));
@@ -73,6 +73,7 @@ attach_result(uint32_t request, uint32_t vm, uint32_t conn, enum result result,
 	if (text[0] != '\0')
 		json_str(j, "reason", m.text);
 	audit_end();
+	tell_engine(MSG_RESULT, &m);
 }
 
 /*

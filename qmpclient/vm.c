@@ -195,14 +195,32 @@ vm_forget(struct vm *vm)
 	vm->running = 0;
 }
 
+/*
+ * The policy says other things of it now.  Where its devices go is asked
+ * anew over a new connection; those that are there stay.
+ */
+static void
+vm_change(struct vm *vm, const struct msg_vm *conf)
+{
+	int moved = strcmp(vm->conf.bus, conf->bus) != 0 ||
+		    vm->conf.first_port != conf->first_port ||
+		    vm->conf.last_port != conf->last_port ||
+		    vm->conf.handover != conf->handover;
+
+	vm->conf = *conf;
+	vm->range.first = conf->first_port;
+	vm->range.last = conf->last_port;
+	if (moved && vm->conn.fd != -1)
+		conn_fail(&vm->conn, QMP_END_CLOSED,
+		    "policy says other things of how it is given devices");
+}
+
 void
 vm_add(const struct msg_vm *conf)
 {
 	struct port_range range = { conf->first_port, conf->last_port };
 	struct vm *vm;
 
-	if (vm_find(conf->vm) != NULL)
-		fatalx("machine %u is there already", conf->vm);
 	if (!msg_string_ok(conf->name, sizeof(conf->name)) ||
 	    !msg_string_ok(conf->bus, sizeof(conf->bus)) ||
 	    conf->handover >= HANDOVER_MAX || conf->monitor > MONITOR_SHARED ||
@@ -210,6 +228,10 @@ vm_add(const struct msg_vm *conf)
 	    conf->reply_ms == 0 || conf->reply_ms > QMP_TIMEOUT_MAX ||
 	    !ports_range_ok(&range))
 		fatalx("machine %u makes no sense", conf->vm);
+	if ((vm = vm_find(conf->vm)) != NULL) {
+		vm_change(vm, conf);
+		return;
+	}
 	if ((vm = calloc(1, sizeof(*vm))) == NULL)
 		fatal("calloc");
 	vm->conf = *conf;

@@ -50,7 +50,8 @@ static const char *const sendfd_calls[] = { NULL };
  * caller, which resolves beneath a directory that it holds and follows no
  * symbolic link.
  */
-static const char *const beneath_calls[] = { "openat2", "fstat", NULL };
+static const char *const beneath_calls[] = { "openat2", "fstat", "lseek",
+	NULL };
 
 /* Which interface and what with it is behind a pointer, too. */
 static const char *const usbfs_calls[] = { NULL };

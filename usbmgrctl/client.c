@@ -13,11 +13,15 @@
 #include "imsg.h"
 #include "log.h"
 
-int
-client_connect(const char *path)
+#define DEFAULT_SOCKET RUNDIR "/usbmgrd.sock"
+/* For those who may only look, by convention: see usbmgrd.conf.5. */
+#define DEFAULT_READONLY RUNDIR "/usbmgrd-ro.sock"
+
+static int
+try(const char *path)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	int fd;
+	int fd, saved;
 
 	if (strlcpy(sun.sun_path, path, sizeof(sun.sun_path)) >=
 	    sizeof(sun.sun_path))
@@ -27,14 +31,52 @@ client_connect(const char *path)
 		fatal("socket");
 	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
 		return fd;
-	if (errno == ENOENT || errno == ECONNREFUSED) {
-		log_warnx("usbmgrd is not running: nobody serves %s", path);
-		exit(EXIT_NOT_RUNNING);
-	}
-	fatal("socket %s", path);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
 }
 
-/* The next message of the answer; its payload fits what the table says. */
+static const char *
+path_of(const struct arguments *a)
+{
+	return a->socket != NULL ? a->socket : DEFAULT_SOCKET;
+}
+
+int
+client_try(const struct arguments *a)
+{
+	int fd = try(path_of(a));
+
+	if (fd == -1 && errno == EACCES && a->socket == NULL &&
+	    (fd = try(DEFAULT_READONLY)) == -1)
+		errno = EACCES;
+	if (fd == -1 && errno != ENOENT && errno != ECONNREFUSED)
+		fatal("socket %s", path_of(a));
+	return fd;
+}
+
+int
+client_connect(const struct arguments *a)
+{
+	int fd = client_try(a);
+
+	if (fd != -1)
+		return fd;
+	log_warnx("usbmgrd is not running: nobody serves %s", path_of(a));
+	exit(EXIT_NOT_RUNNING);
+}
+
+void
+client_unexpected(enum msg_type type)
+{
+	fatalx("usbmgrd answered with %s", msg_name(type));
+}
+
+/*
+ * The next message of the answer; its payload fits what the table says.
+ * MSG_FIRST_UNUSED when the connection has ended.
+ */
 static enum msg_type
 receive(struct imsgbuf *ibuf, void *payload, size_t size)
 {
@@ -46,9 +88,10 @@ receive(struct imsgbuf *ibuf, void *payload, size_t size)
 	while ((n = imsgbuf_get(ibuf, &imsg)) == 0)
 		if ((n = imsgbuf_read(ibuf)) != 1)
 			break;
+	if (n == -1 && errno != ECONNRESET)
+		fatalx("usbmgrd ended the connection: %s", strerror(errno));
 	if (n != 1)
-		fatalx("usbmgrd ended the connection%s%s", n == 0 ? "" : ": ",
-		    n == 0 ? "" : strerror(errno));
+		return MSG_FIRST_UNUSED;
 	type = imsg_get_type(&imsg);
 	why = msg_check(PROC_ENGINE, PROC_CLIENT, type, imsg_get_len(&imsg), 0);
 	if (why != NULL || imsg_get_len(&imsg) > size ||
@@ -60,21 +103,47 @@ receive(struct imsgbuf *ibuf, void *payload, size_t size)
 	return (enum msg_type)type;
 }
 
+static void
+ask(struct imsgbuf *ibuf, int fd, enum msg_type request, const void *payload)
+{
+	if (imsgbuf_init(ibuf, fd) == -1)
+		fatal("imsgbuf_init");
+	if (imsg_compose(ibuf, request, 0, -1, -1, payload,
+		msg_info(request)->size) == -1 ||
+	    imsgbuf_flush(ibuf) == -1)
+		fatal("cannot ask usbmgrd");
+}
+
 void
 client_ask(int fd, enum msg_type request, const void *payload,
+    void (*answer)(enum msg_type, const void *), struct msg_done *done)
+{
+	enum msg_type type, last = done == NULL ? MSG_CTL_END : MSG_CTL_DONE;
+	union client_item item;
+	struct imsgbuf ibuf;
+
+	ask(&ibuf, fd, request, payload);
+	while ((type = receive(&ibuf, &item, sizeof(item))) != last) {
+		if (type == MSG_FIRST_UNUSED)
+			fatalx("usbmgrd ended the connection");
+		answer(type, &item);
+	}
+	if (done != NULL)
+		*done = item.done;
+	close(fd);
+	imsgbuf_clear(&ibuf);
+}
+
+void
+client_watch(int fd, enum msg_type request, const void *payload,
     void (*answer)(enum msg_type, const void *))
 {
 	union client_item item;
 	struct imsgbuf ibuf;
 	enum msg_type type;
 
-	if (imsgbuf_init(&ibuf, fd) == -1)
-		fatal("imsgbuf_init");
-	if (imsg_compose(&ibuf, request, 0, -1, -1, payload,
-		msg_info(request)->size) == -1 ||
-	    imsgbuf_flush(&ibuf) == -1)
-		fatal("cannot ask usbmgrd");
-	while ((type = receive(&ibuf, &item, sizeof(item))) != MSG_CTL_END)
+	ask(&ibuf, fd, request, payload);
+	while ((type = receive(&ibuf, &item, sizeof(item))) != MSG_FIRST_UNUSED)
 		answer(type, &item);
 	close(fd);
 	imsgbuf_clear(&ibuf);

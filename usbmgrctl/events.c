@@ -301,6 +301,387 @@ static const struct member attach_failed[] = { { "device", read_device, 1 },
 	{ "error", read_error, 1 }, { NULL, NULL, 0 } };
 static const struct member tick[] = { { "ms", read_ms, 1 }, { NULL, NULL, 0 } };
 
+/* Members of audit lines */
+
+static int
+skip(struct parse *p)
+{
+	(void)p;
+	return 0;
+}
+
+static int
+get_unsigned(struct parse *p, uint32_t *number)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, UINT32_MAX, &n) == -1)
+		return -1;
+	*number = (uint32_t)n;
+	return 0;
+}
+
+static int
+get_flag(struct parse *p, int *flag)
+{
+	if (!YAJL_IS_TRUE(p->value) && !YAJL_IS_FALSE(p->value))
+		return expected(p, "true or false");
+	*flag = YAJL_IS_TRUE(p->value);
+	return 0;
+}
+
+static int
+read_at(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, INT64_MAX, &n) == -1)
+		return -1;
+	p->ev->at = (uint64_t)n;
+	return 0;
+}
+
+static int
+get_hash(struct parse *p, uint8_t *hash)
+{
+	static const char hexdigits[] = "0123456789abcdef";
+	const char *s = YAJL_GET_STRING(p->value);
+	size_t i;
+
+	if (s == NULL || strlen(s) != (size_t)2 * AUDIT_HASH_LEN ||
+	    strspn(s, hexdigits) != (size_t)2 * AUDIT_HASH_LEN)
+		return expected(p, "64 hexadecimal digits in quotes");
+	for (i = 0; i < AUDIT_HASH_LEN; i++)
+		hash[i] =
+		    (uint8_t)((strchr(hexdigits, s[2 * i]) - hexdigits) << 4 |
+			      (strchr(hexdigits, s[2 * i + 1]) - hexdigits));
+	return 0;
+}
+
+static int
+read_sha256(struct parse *p)
+{
+	return get_hash(p, p->ev->hash);
+}
+
+static int
+read_digest(struct parse *p)
+{
+	return get_hash(p, p->ev->device.digest);
+}
+
+static int
+read_odd(struct parse *p)
+{
+	int odd = 0;
+
+	if (get_flag(p, &odd) == -1)
+		return -1;
+	p->ev->device.odd_descriptors = (uint8_t)odd;
+	return 0;
+}
+
+static int
+read_audit_speed(struct parse *p)
+{
+	const char *s = YAJL_GET_STRING(p->value);
+
+	if (s == NULL || s[0] != '\0')
+		return read_speed(p);
+	p->ev->device.speed = USB_SPEED_UNKNOWN;
+	return 0;
+}
+
+static int
+read_uevent(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, INT64_MAX, &n) == -1)
+		return -1;
+	p->ev->device.uevent = (uint64_t)n;
+	return 0;
+}
+
+/* All kinds have what they need of the same event in one place. */
+static int
+read_request(struct parse *p)
+{
+	if (get_unsigned(p, &p->ev->has.request) == -1)
+		return -1;
+	p->ev->result.request = p->ev->has.request;
+	return 0;
+}
+
+static int
+read_any_devnum(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, USB_DEVNUM_MAX, &n) == -1)
+		return -1;
+	p->ev->device.devnum = p->ev->has.devnum = (uint16_t)n;
+	return 0;
+}
+
+static int
+read_guest_port(struct parse *p)
+{
+	if (get_unsigned(p, &p->ev->result.guest_port) == -1)
+		return -1;
+	p->ev->has.guest_port = (uint16_t)p->ev->result.guest_port;
+	return 0;
+}
+
+static int
+read_errno(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, INT32_MAX, &n) == -1)
+		return -1;
+	p->ev->socket.error = (int32_t)n;
+	return 0;
+}
+
+/* The value whose name it is, of n. */
+static int
+get_name(
+    struct parse *p, const char *(*name)(uint32_t), uint32_t n, uint32_t *value)
+{
+	const char *s = YAJL_GET_STRING(p->value);
+
+	for (*value = 0; s != NULL && *value < n; ++*value)
+		if (strcmp(name(*value), s) == 0)
+			return 0;
+	return expected(p, "a name that usbmgrd knows");
+}
+
+static int
+read_vm_state(struct parse *p)
+{
+	return get_name(p, vm_state_string, VM_STATE_MAX, &p->ev->state.state);
+}
+
+static int
+read_result(struct parse *p)
+{
+	return get_name(p, result_string, RESULT_MAX, &p->ev->result.result);
+}
+
+static int
+get_bit(struct parse *p, uint32_t *bit)
+{
+	int flag = 0;
+
+	if (get_flag(p, &flag) == -1)
+		return -1;
+	*bit = (uint32_t)flag;
+	return 0;
+}
+
+static int
+read_ended(struct parse *p)
+{
+	return get_bit(p, &p->ev->socket.ended);
+}
+
+/* All kinds that have it have it in one place, too. */
+static int
+read_conn(struct parse *p)
+{
+	if (get_unsigned(p, &p->ev->socket.conn) == -1)
+		return -1;
+	p->ev->state.conn = p->ev->result.conn = p->ev->socket.conn;
+	return 0;
+}
+
+static int
+read_migrating(struct parse *p)
+{
+	return get_bit(p, &p->ev->state.migrating);
+}
+
+static int
+read_told(struct parse *p)
+{
+	return get_bit(p, &p->ev->state.told);
+}
+
+static int
+read_handover(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, HANDOVER_MAX - 1, &n) == -1)
+		return -1;
+	p->ev->state.handover = (uint32_t)n;
+	return 0;
+}
+
+/* What a machine was given by somebody else: any part may be missing. */
+
+static int
+read_on_bus(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, USB_BUSNUM_MAX, &n) == -1)
+		return -1;
+	p->ev->foreign.busnum = (uint16_t)n;
+	return 0;
+}
+
+static int
+read_port_bus(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, USB_BUSNUM_MAX, &n) == -1)
+		return -1;
+	p->ev->foreign.port.busnum = (uint16_t)n;
+	return 0;
+}
+
+static int
+read_on_port(struct parse *p)
+{
+	const char *errstr, *s = YAJL_GET_STRING(p->value);
+
+	if (s == NULL)
+		return expected(p, "a string such as \"1.2\"");
+	if (s[0] != '\0' &&
+	    usbport_parse_chain(&p->ev->foreign.port, s, &errstr) == -1)
+		return parse_fail(p, "\"%s\": %s", p->key, errstr);
+	return 0;
+}
+
+static int
+read_foreign_devnum(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, USB_DEVNUM_MAX, &n) == -1)
+		return -1;
+	p->ev->foreign.devnum = (uint16_t)n;
+	return 0;
+}
+
+static int
+read_foreign_vendor(struct parse *p)
+{
+	return get_hex(p, &p->ev->foreign.vendor);
+}
+
+static int
+read_foreign_product(struct parse *p)
+{
+	return get_hex(p, &p->ev->foreign.product);
+}
+
+static int
+read_left(struct parse *p)
+{
+	return get_flag(p, &p->ev->left);
+}
+
+static int
+read_force(struct parse *p)
+{
+	return get_flag(p, &p->ev->force);
+}
+
+static int
+read_uid(struct parse *p)
+{
+	return get_unsigned(p, &p->ev->uid);
+}
+
+STRING_READER(state_reason, state.text)
+STRING_READER(text, result.text)
+STRING_READER(command, command)
+STRING_READER(reason, reason)
+STRING_READER(busy_why, device.busy_why)
+STRING_READER(foreign_id, foreign.id)
+
+/* What each line of an audit log has. */
+#define AUDIT_MEMBERS                                                     \
+	{ "time", skip, 1 }, { "mono", skip, 1 }, { "process", skip, 1 }, \
+	    { "seq", skip, 1 }, { "cut", skip, 0 },                       \
+	{                                                                 \
+		"prev", skip, 1                                           \
+	}
+#define AUDIT_EVENT              \
+	AUDIT_MEMBERS,           \
+	{                        \
+		"at", read_at, 1 \
+	}
+
+static const struct member audit_start[] = { AUDIT_MEMBERS,
+	{ "version", skip, 0 }, { "pid", skip, 0 }, { NULL, NULL, 0 } };
+static const struct member audit_policy[] = { AUDIT_EVENT,
+	{ "sha256", read_sha256, 1 }, { "vms", skip, 0 }, { "rules", skip, 0 },
+	{ NULL, NULL, 0 } };
+static const struct member audit_device_add[] = { AUDIT_EVENT,
+	{ "uevent", read_uevent, 1 }, { "bus", read_bus, 1 },
+	{ "port", read_port, 1 }, { "devnum", read_devnum, 1 },
+	{ "vendor", read_vendor, 1 }, { "product", read_product, 1 },
+	{ "serial", read_serial, 1 }, { "name", read_name, 1 },
+	{ "manufacturer", read_manufacturer, 1 },
+	{ "controller", read_controller, 1 }, { "speed", read_audit_speed, 1 },
+	{ "class", read_class, 1 }, { "interfaces", read_interfaces, 1 },
+	{ "peer", read_peer, 1 }, { "net", read_net, 1 },
+	{ "busy", read_busy, 1 }, { "busy_why", read_busy_why, 1 },
+	{ "odd_descriptors", read_odd, 1 }, { "digest", read_digest, 1 },
+	{ NULL, NULL, 0 } };
+static const struct member audit_device_remove[] = { AUDIT_EVENT,
+	{ "uevent", skip, 1 }, { "bus", read_bus, 1 }, { "port", read_port, 1 },
+	{ "devnum", read_any_devnum, 1 }, { NULL, NULL, 0 } };
+static const struct member audit_plain[] = { AUDIT_EVENT, { NULL, NULL, 0 } };
+static const struct member audit_requests[] = { AUDIT_EVENT,
+	{ "last", read_request, 1 }, { NULL, NULL, 0 } };
+static const struct member audit_vm_socket[] = { AUDIT_EVENT,
+	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
+	{ "error", read_errno, 1 }, { "ended", read_ended, 1 },
+	{ "conn", read_conn, 1 }, { "reason", skip, 0 }, { NULL, NULL, 0 } };
+static const struct member audit_vm_device[] = { AUDIT_EVENT,
+	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
+	{ "request", read_request, 1 }, { "device", read_device, 1 },
+	{ "devnum", read_any_devnum, 1 }, { "guest_port", read_guest_port, 1 },
+	{ NULL, NULL, 0 } };
+static const struct member audit_vm_state[] = { AUDIT_EVENT,
+	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
+	{ "state", read_vm_state, 1 }, { "handover", read_handover, 1 },
+	{ "migrating", read_migrating, 1 }, { "told", read_told, 1 },
+	{ "conn", read_conn, 1 }, { "reason", read_state_reason, 1 },
+	{ NULL, NULL, 0 } };
+static const struct member audit_vm_foreign[] = { AUDIT_EVENT,
+	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
+	{ "id", read_foreign_id, 1 }, { "on_bus", read_on_bus, 1 },
+	{ "port_bus", read_port_bus, 1 }, { "devnum", read_foreign_devnum, 1 },
+	{ "vendor", read_foreign_vendor, 1 },
+	{ "product", read_foreign_product, 1 }, { "on_port", read_on_port, 1 },
+	{ NULL, NULL, 0 } };
+static const struct member audit_vm_port[] = { AUDIT_EVENT,
+	{ "vm", read_vm, 0 }, { "left", read_left, 0 }, { NULL, NULL, 0 } };
+static const struct member audit_result[] = { AUDIT_EVENT,
+	{ "request", read_request, 1 }, { "vm", read_vm, 0 },
+	{ "left", read_left, 0 }, { "device", skip, 0 }, { "devnum", skip, 0 },
+	{ "of", skip, 0 }, { "conn", read_conn, 1 },
+	{ "result", read_result, 1 }, { "guest_port", read_guest_port, 1 },
+	{ "text", read_text, 1 }, { NULL, NULL, 0 } };
+static const struct member audit_override[] = { AUDIT_EVENT,
+	{ "device", read_device, 1 }, { "devnum", read_any_devnum, 1 },
+	{ "command", read_command, 1 }, { "vm", read_vm, 0 },
+	{ "force", read_force, 1 }, { "uid", read_uid, 1 }, { "pid", skip, 1 },
+	{ NULL, NULL, 0 } };
+static const struct member audit_action[] = { AUDIT_MEMBERS,
+	{ "device", read_device, 1 }, { "devnum", read_any_devnum, 1 },
+	{ "request", read_request, 0 }, { "vm", read_vm, 0 },
+	{ "vendor", skip, 0 }, { "product", skip, 0 }, { "uevent", skip, 0 },
+	{ "rule", skip, 0 }, { "reason", read_reason, 1 },
+	{ "matched", skip, 0 }, { NULL, NULL, 0 } };
+
 static const struct event_kind {
 	const char *name;
 	enum replay_type type;
@@ -312,6 +693,32 @@ static const struct event_kind {
 	{ "vm-down", REPLAY_VM_DOWN, vm_change },
 	{ "attach-failed", REPLAY_ATTACH_FAILED, attach_failed },
 	{ "tick", REPLAY_TICK, tick },
+	{ NULL, REPLAY_SKIP, NULL },
+};
+
+static const struct event_kind audit_kinds[] = {
+	{ "start", REPLAY_START, audit_start },
+	{ "policy", REPLAY_POLICY, audit_policy },
+	{ "device-add", REPLAY_DEVICE_ADD, audit_device_add },
+	{ "device-remove", REPLAY_DEVICE_REMOVE, audit_device_remove },
+	{ "scan-done", REPLAY_SCAN_DONE, audit_plain },
+	{ "vm-socket", REPLAY_VM_SOCKET, audit_vm_socket },
+	{ "vm-has", REPLAY_VM_HAS, audit_vm_device },
+	{ "vm-dropped", REPLAY_VM_DROPPED, audit_vm_device },
+	{ "vm-state", REPLAY_VM_STATE, audit_vm_state },
+	{ "vm-foreign", REPLAY_VM_FOREIGN, audit_vm_foreign },
+	{ "vm-port", REPLAY_VM_PORT, audit_vm_port },
+	{ "scan", REPLAY_SCAN, audit_plain },
+	{ "qmpclient-lost", REPLAY_QMPCLIENT_LOST, audit_plain },
+	{ "requests", REPLAY_REQUESTS, audit_requests },
+	{ "result", REPLAY_RESULT, audit_result },
+	{ "tick", REPLAY_TICK, audit_plain },
+	{ "override", REPLAY_OVERRIDE, audit_override },
+	{ "attach", REPLAY_ACTION, audit_action },
+	{ "detach", REPLAY_ACTION, audit_action },
+	{ "hold", REPLAY_ACTION, audit_action },
+	{ "release", REPLAY_ACTION, audit_action },
+	{ NULL, REPLAY_SKIP, NULL },
 };
 
 static yajl_val
@@ -371,17 +778,21 @@ read_members(struct parse *p, yajl_val object, const struct member *members)
 static const struct event_kind *
 find_kind(struct parse *p, yajl_val object)
 {
+	const struct event_kind *k = p->ev->audit ? audit_kinds : kinds;
 	const char *name;
-	size_t count, i;
+	size_t count;
 
 	name = YAJL_GET_STRING(find(object, "event", &count));
 	if (name == NULL || count != 1) {
 		parse_fail(p, "\"event\": expected one string");
 		return NULL;
 	}
-	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (strcmp(kinds[i].name, name) == 0)
-			return &kinds[i];
+	strlcpy(p->ev->command, name, sizeof(p->ev->command));
+	for (; k->name != NULL; k++)
+		if (strcmp(k->name, name) == 0)
+			return k;
+	if (p->ev->audit)
+		return k;
 	parse_fail(p, "unknown event \"%.64s\"", name);
 	return NULL;
 }
@@ -428,6 +839,26 @@ set_digest(struct usbdev *d, const char *line, size_t len)
 }
 
 static int
+look_for_audit(struct parse *p, yajl_val object)
+{
+	const char *process;
+	size_t seqs, prevs, n;
+
+	find(object, "seq", &seqs);
+	find(object, "prev", &prevs);
+	p->ev->audit = seqs == 1 && prevs == 1;
+	if (!p->ev->audit)
+		return 0;
+	process = YAJL_GET_STRING(find(object, "process", &n));
+	if (process != NULL && strcmp(process, "engine") == 0)
+		return 0;
+	return parse_fail(p,
+	    "this is the audit log of %.16s: only that of "
+	    "the engine can be replayed",
+	    process == NULL ? "nobody" : process);
+}
+
+static int
 parse_object(struct parse *p, yajl_val object)
 {
 	const struct event_kind *kind;
@@ -435,9 +866,13 @@ parse_object(struct parse *p, yajl_val object)
 
 	if (!YAJL_IS_OBJECT(object))
 		return parse_fail(p, "expected a JSON object");
+	if (look_for_audit(p, object) == -1)
+		return -1;
 	if ((kind = find_kind(p, object)) == NULL)
 		return -1;
 	p->ev->type = kind->type;
+	if (kind->type == REPLAY_SKIP)
+		return 0;
 	if (read_members(p, object, kind->members) == -1)
 		return -1;
 	if (kind->type == REPLAY_DEVICE_ADD &&
@@ -468,6 +903,7 @@ events_parse(const char *line, size_t len, struct replay_event *ev, char *error,
 	}
 	rc = parse_object(&p, object);
 	yajl_tree_free(object);
-	set_digest(&ev->device, line, len);
+	if (!ev->audit)
+		set_digest(&ev->device, line, len);
 	return rc;
 }

@@ -17,7 +17,24 @@ enum replay_type {
 	REPLAY_VM_UP,
 	REPLAY_VM_DOWN,
 	REPLAY_ATTACH_FAILED,
-	REPLAY_TICK
+	REPLAY_TICK,
+	/* of audit logs only */
+	REPLAY_SKIP, /* a line that says nothing to the engine's core */
+	REPLAY_START,
+	REPLAY_POLICY,
+	REPLAY_SCAN_DONE,
+	REPLAY_VM_SOCKET,
+	REPLAY_VM_HAS,
+	REPLAY_VM_DROPPED,
+	REPLAY_VM_STATE,
+	REPLAY_VM_FOREIGN,
+	REPLAY_VM_PORT,
+	REPLAY_RESULT,
+	REPLAY_SCAN,
+	REPLAY_QMPCLIENT_LOST,
+	REPLAY_REQUESTS,
+	REPLAY_OVERRIDE,
+	REPLAY_ACTION /* what the engine did then */
 };
 
 struct replay_event {
@@ -27,7 +44,27 @@ struct replay_event {
 	char vm[MSG_VM_NAME_MAX]; /* VM_UP, VM_DOWN */
 	char error[MSG_TEXT_MAX]; /* ATTACH_FAILED */
 	uint64_t ms; /* TICK */
+	int audit; /* it is a line of an audit log */
+	uint64_t at; /* the engine's time */
+	uint8_t hash[AUDIT_HASH_LEN]; /* POLICY */
+	struct msg_vm_socket socket; /* VM_SOCKET, without the machine */
+	struct msg_vm_has has; /* VM_HAS, VM_DROPPED, the same */
+	struct msg_vm_state state; /* VM_STATE, the same */
+	struct msg_result result; /* RESULT, the same */
+	struct msg_vm_foreign foreign; /* VM_FOREIGN, the same */
+	struct msg_vm_number number; /* VM_PORT, the same */
+	char command[16]; /* OVERRIDE, ACTION */
+	int left; /* the machine has left the policy */
+	int force; /* OVERRIDE */
+	uint32_t uid; /* OVERRIDE */
+	char reason[MSG_TEXT_MAX]; /* ACTION */
 };
+
+/*
+ * A line of the engine's audit log is told by the members that each of them
+ * has and no other event: "seq" and "prev".  What it says to the core is
+ * understood, everything else is REPLAY_SKIP.
+ */
 
 /*
  * events_parse: one line of len bytes, without its newline, to ev.  0; or -1

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "output.h"
 #include "retry.h"
+#include "term.h"
 
 static struct ctl_rule *rules;
 static size_t nrules;
@@ -45,8 +46,7 @@ print_rule(const struct ctl_rule *r)
 	if (r->nvms > 0)
 		fputs(r->nvms > 1 ? " to {" : " to", stdout);
 	for (i = 0; i < r->nvms && i < MSG_RULE_VMS_MAX; i++)
-		printf(
-		    " \"%s\"", output_visible(r->vms[i], name, sizeof(name)));
+		printf(" \"%s\"", term_visible(r->vms[i], name, sizeof(name)));
 	if (r->nvms > 1)
 		fputs(" }", stdout);
 	putchar('\n');
@@ -63,11 +63,11 @@ print_identity(const struct usbdev *d)
 	printf("%s  %04x:%04x", usbport_string(&d->port, port), d->vendor,
 	    d->product);
 	if (d->name[0] != '\0')
-		printf("  %s", output_visible(d->name, text, sizeof(text)));
+		printf("  %s", term_visible(d->name, text, sizeof(text)));
 	printf("\n  device number %u", d->devnum);
 	if (d->serial[0] != '\0')
-		printf(", serial %s",
-		    output_visible(d->serial, text, sizeof(text)));
+		printf(
+		    ", serial %s", term_visible(d->serial, text, sizeof(text)));
 	if (d->peer.busnum != 0)
 		printf(", companion port %s", usbport_string(&d->peer, port));
 	printf("\n  interfaces");
@@ -104,13 +104,19 @@ print_text(void)
 	    nrules == 0 ? "No rule matches." : "Rules that match (* decides):");
 	for (i = 0; i < nrules; i++)
 		print_rule(&rules[i]);
-	printf("It is %s", device_state_string(device.state));
+	fputs("It is ", stdout);
+	term_colour(term_state(device_state_string(device.state)));
+	fputs(device_state_string(device.state), stdout);
+	term_colour(TERM_PLAIN);
 	if (device.vm[0] != '\0')
 		printf(", machine \"%s\"",
-		    output_visible(device.vm, vm, sizeof(vm)));
+		    term_visible(device.vm, vm, sizeof(vm)));
 	if (device.guest_port != 0)
 		printf(", guest port %u", device.guest_port);
-	printf(": %s\n", output_visible(device.reason, reason, sizeof(reason)));
+	printf(": %s\n", term_visible(device.reason, reason, sizeof(reason)));
+	if (device.override != OVERRIDE_NONE)
+		puts("The rules do not count for it until it is unplugged, or "
+		     "left to them by\n\"usbmgrctl policy\".");
 	print_retry();
 }
 

@@ -5,92 +5,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#define LIBBSD_OPENBSD_VIS
-#include <vis.h>
 #include "json.h"
 #include "msg.h"
 #include "output.h"
 #include "retry.h"
-
-#define NAME_WIDTH 22
-
-static int nitems;
-
-static void
-tail_nothing(void)
-{
-}
-
-const char *
-output_visible(const char *s, char *buf, size_t size)
-{
-	strnvis(buf, s, size, VIS_NOSLASH | VIS_TAB | VIS_NL);
-	return buf;
-}
-
-static void
-head_devices(void)
-{
-	printf("%-9s %3s %-9s %-*s %-10s %s\n", "DEVICE", "DEV", "ID",
-	    NAME_WIDTH, "NAME", "STATE", "MACHINE");
-}
-
-static void
-item_device(const void *item)
-{
-	const struct ctl_device *d = item;
-	char port[USBPORT_STRLEN], name[4 * NAME_WIDTH + 1],
-	    vm[4 * MSG_VM_NAME_MAX], reason[4 * MSG_TEXT_MAX];
-
-	output_visible(d->dev.name, name, sizeof(name));
-	printf("%-9s %3u %04x:%04x %-*.*s %-10s %s\n",
-	    usbport_string(&d->dev.port, port), d->dev.devnum, d->dev.vendor,
-	    d->dev.product, NAME_WIDTH, NAME_WIDTH, name,
-	    device_state_string(d->state),
-	    d->vm[0] == '\0' ? "-" : output_visible(d->vm, vm, sizeof(vm)));
-	printf("%-9s     %s\n", "",
-	    output_visible(d->reason, reason, sizeof(reason)));
-}
-
-static void
-head_vms(void)
-{
-	printf(
-	    "%-20s %-10s %7s  %s\n", "MACHINE", "STATE", "DEVICES", "REASON");
-}
-
-static void
-item_vm(const void *item)
-{
-	const struct ctl_vm *v = item;
-	char name[4 * MSG_VM_NAME_MAX], reason[4 * MSG_TEXT_MAX];
-
-	printf("%-20s %-10s %7u  %s\n",
-	    output_visible(v->name, name, sizeof(name)),
-	    vm_state_string(v->state), v->devices,
-	    output_visible(v->reason, reason, sizeof(reason)));
-}
-
-static void
-head_json(void)
-{
-	putchar('[');
-	nitems = 0;
-}
-
-static void
-tail_json(void)
-{
-	puts("]");
-}
-
-static void
-print_json(struct json *j)
-{
-	if (json_finish(j) == 0)
-		return;
-	printf("%s\n%s", nitems++ == 0 ? "" : ",", j->buf);
-}
 
 static void
 json_class(struct json *j, const char *name, const struct usbclass *c)
@@ -111,8 +29,8 @@ json_hex16(struct json *j, const char *name, unsigned int value)
 	json_str(j, name, text);
 }
 
-static void
-json_str_or_null(struct json *j, const char *name, const char *s)
+void
+output_str_or_null(struct json *j, const char *name, const char *s)
 {
 	if (s[0] == '\0')
 		json_null(j, name);
@@ -140,9 +58,9 @@ json_identity(struct json *j, const struct usbdev *d)
 	for (i = 0; i < d->ninterfaces && i < USBDEV_INTERFACES_MAX; i++)
 		json_class(j, NULL, &d->interfaces[i]);
 	json_end(j, ']');
-	json_str_or_null(j, "peer", usbport_string(&d->peer, port));
-	json_str_or_null(j, "netif", d->netif);
-	json_str_or_null(j, "busy", d->busy);
+	output_str_or_null(j, "peer", usbport_string(&d->peer, port));
+	output_str_or_null(j, "netif", d->netif);
+	output_str_or_null(j, "busy", d->busy);
 }
 
 void
@@ -150,8 +68,8 @@ output_device_members(struct json *j, const struct ctl_device *d)
 {
 	json_identity(j, &d->dev);
 	json_str(j, "state", device_state_string(d->state));
-	json_str_or_null(j, "vm", d->vm);
-	json_str_or_null(j, "rule", d->rule);
+	output_str_or_null(j, "vm", d->vm);
+	output_str_or_null(j, "rule", d->rule);
 	json_str(j, "reason", d->reason);
 	json_num(j, "request", d->request);
 	json_num(j, "guest_port", d->guest_port);
@@ -160,42 +78,40 @@ output_device_members(struct json *j, const struct ctl_device *d)
 		json_str(j, "retry_when", retry_event((enum result)d->failed));
 	else
 		json_null(j, "retry_when");
+	output_str_or_null(j, "override",
+	    d->override == OVERRIDE_ATTACH   ? "attach"
+	    : d->override == OVERRIDE_DETACH ? "detach"
+					     : "");
 }
 
-static void
-item_device_json(const void *item)
+void
+output_vm_members(struct json *j, const struct ctl_vm *v)
 {
-	char buf[16384];
-	struct json j;
-
-	json_init(&j, buf, sizeof(buf));
-	json_object(&j, NULL);
-	output_device_members(&j, item);
-	json_end(&j, '}');
-	print_json(&j);
+	json_str(j, "vm", v->name);
+	json_str(j, "state", vm_state_string(v->state));
+	json_num(j, "devices", v->devices);
+	output_str_or_null(j, "bus", v->bus);
+	json_str(j, "reason", v->reason);
 }
 
-static void
-item_vm_json(const void *item)
+static int nitems;
+
+void
+output_list_begin(void)
 {
-	const struct ctl_vm *v = item;
-	char buf[4096];
-	struct json j;
-
-	json_init(&j, buf, sizeof(buf));
-	json_object(&j, NULL);
-	json_str(&j, "vm", v->name);
-	json_str(&j, "state", vm_state_string(v->state));
-	json_num(&j, "devices", v->devices);
-	json_str_or_null(&j, "bus", v->bus);
-	json_str(&j, "reason", v->reason);
-	json_end(&j, '}');
-	print_json(&j);
+	putchar('[');
+	nitems = 0;
 }
 
-const struct output output_devices = { head_devices, item_device,
-	tail_nothing };
-const struct output output_devices_json = { head_json, item_device_json,
-	tail_json };
-const struct output output_vms = { head_vms, item_vm, tail_nothing };
-const struct output output_vms_json = { head_json, item_vm_json, tail_json };
+void
+output_list_item(struct json *j)
+{
+	if (json_finish(j) != 0)
+		printf("%s\n%s", nitems++ == 0 ? "" : ",", j->buf);
+}
+
+void
+output_list_end(void)
+{
+	puts("]");
+}

@@ -9,25 +9,24 @@
 #include "json.h"
 #include "msg.h"
 
-/* How a list is shown: before, for each item, after. */
-struct output {
-	void (*head)(void);
-	void (*item)(const void *);
-	void (*tail)(void);
-};
-
-extern const struct output output_devices;
-extern const struct output output_devices_json;
-extern const struct output output_vms;
-extern const struct output output_vms_json;
+/* JSON, as usbmgrctl.8 describes it: members stay, new ones may come. */
 
 /*
- * output_visible: what a device or a guest has written, made harmless for a
- * terminal, into buf, which is returned.
+ * output_list_begin, output_list_item, output_list_end: an array of objects,
+ * one a line.
  */
-const char *output_visible(const char *, char *buf, size_t size);
+void output_list_begin(void);
+void output_list_item(struct json *);
+void output_list_end(void);
 
-/* output_device_members: all that is known of a device, into an object. */
+/* output_str_or_null: null for "". */
+void output_str_or_null(struct json *, const char *name, const char *);
+
+/*
+ * output_device_members, output_vm_members: all that is known of it, into an
+ * object.
+ */
 void output_device_members(struct json *, const struct ctl_device *);
+void output_vm_members(struct json *, const struct ctl_vm *);
 
 #endif

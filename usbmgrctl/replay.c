@@ -15,10 +15,13 @@
 #include "json.h"
 #include "log.h"
 #include "replay.h"
+#include "replayint.h"
 
 #define DEFAULT_CONF SYSCONFDIR "/usbmgrd.conf"
 
 static struct {
+	const struct replay_input *in;
+	int audit; /* an audit log, 0: not, -1: not known yet */
 	const char *path;
 	unsigned long line;
 	int silent; /* actions are not printed */
@@ -31,7 +34,7 @@ static struct {
 	struct core_action *pending; /* attaches not yet answered */
 	size_t npending;
 	size_t maxpending;
-} replay = { .now = 1 };
+} replay = { .now = 1, .audit = -1 };
 
 static void replay_event(struct core_event *);
 
@@ -241,51 +244,9 @@ replay_one(const struct replay_event *ev)
 	case REPLAY_TICK:
 		tick(ev);
 		return NULL;
+	default:
+		return "event of an audit log";
 	}
-	return NULL;
-}
-
-static int
-replay_line(const char *line, size_t len)
-{
-	static struct replay_event ev;
-	char error[256];
-	const char *wrong;
-
-	if (len > 0 && line[len - 1] == '\n')
-		len--;
-	if (strspn(line, " \t\r") >= len)
-		return 0;
-	if (events_parse(line, len, &ev, error, sizeof(error)) == -1)
-		wrong = error;
-	else
-		wrong = replay_one(&ev);
-	if (wrong == NULL)
-		print_actions();
-	else
-		fprintf(
-		    stderr, "%s:%lu: %s\n", replay.path, replay.line, wrong);
-	return wrong == NULL ? 0 : -1;
-}
-
-static int
-replay_file(FILE *in)
-{
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t len;
-	int rc = 0;
-
-	while (rc == 0 && (len = getline(&line, &size, in)) != -1) {
-		replay.line++;
-		rc = replay_line(line, (size_t)len);
-	}
-	if (ferror(in)) {
-		fprintf(stderr, "%s: %s\n", replay.path, strerror(errno));
-		rc = -1;
-	}
-	free(line);
-	return rc;
 }
 
 static void
@@ -318,24 +279,105 @@ replay_policy(const struct conf *conf)
 	replay_event(&scan);
 }
 
+/* What is read is one or the other. */
+static const char *
+replay_either(const struct replay_event *ev)
+{
+	if (replay.audit == -1 && !ev->audit)
+		replay_policy(replay.conf);
+	if (replay.audit == -1)
+		replay.audit = ev->audit;
+	if (replay.audit != ev->audit)
+		return ev->audit ? "a line of an audit log among other events"
+				 : "no line of an audit log, as those before";
+	if (!ev->audit)
+		return replay_one(ev);
+	return auditlog_replay(ev, replay.silent ? NULL : print_action);
+}
+
 static int
-replay_run(const char *file, const char *events)
+replay_line(const char *line, size_t len)
+{
+	static struct replay_event ev;
+	char error[256];
+	const char *wrong;
+
+	if (len > 0 && line[len - 1] == '\n')
+		len--;
+	if (strspn(line, " \t\r") >= len)
+		return 0;
+	if (events_parse(line, len, &ev, error, sizeof(error)) == -1)
+		wrong = error;
+	else
+		wrong = replay_either(&ev);
+	if (wrong == NULL)
+		print_actions();
+	else
+		fprintf(
+		    stderr, "%s:%lu: %s\n", replay.path, replay.line, wrong);
+	return wrong == NULL ? 0 : -1;
+}
+
+static int
+replay_file(FILE *in)
+{
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t len;
+	int rc = 0;
+
+	replay.line = 0;
+	while (rc == 0 && (len = getline(&line, &size, in)) != -1) {
+		replay.line++;
+		rc = replay_line(line, (size_t)len);
+	}
+	if (ferror(in)) {
+		fprintf(stderr, "%s: %s\n", replay.path, strerror(errno));
+		rc = -1;
+	}
+	free(line);
+	return rc;
+}
+
+static int
+replay_path(const char *path)
 {
 	FILE *in;
 	int rc;
 
-	replay.conf =
-	    conf_parse(file == NULL ? DEFAULT_CONF : file, CONF_ANYBODY);
-	if (replay.conf == NULL)
-		return -1;
-	replay.path = events;
-	in = strcmp(events, "-") == 0 ? stdin : fopen(events, "re");
+	replay.path = path;
+	in = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
 	if (in == NULL)
-		fatal("%s", events);
-	replay_policy(replay.conf);
+		fatal("%s", path);
 	rc = replay_file(in);
 	if (in != stdin)
 		fclose(in);
+	return rc;
+}
+
+static int
+replay_run(const struct replay_input *in)
+{
+	int i, rc = 0;
+
+	for (i = 0; i < in->npolicies || i == 0; i++) {
+		struct conf *conf = conf_parse(
+		    in->npolicies == 0 ? DEFAULT_CONF : in->policies[i],
+		    CONF_ANYBODY);
+
+		if (conf == NULL)
+			return -1;
+		auditlog_policy(conf);
+		if (i == 0)
+			replay.conf = conf;
+	}
+	for (i = 0; i < in->nfiles && rc == 0; i++)
+		rc = replay_path(in->files[i]);
+	/* Without an event, there still is a policy. */
+	if (rc == 0 && replay.audit == -1)
+		replay_policy(replay.conf);
+	if (rc == 0 && replay.audit == 1)
+		rc = auditlog_end();
 	return rc;
 }
 
@@ -343,17 +385,17 @@ static void
 replay_free(void)
 {
 	core_free(replay.core);
-	conf_free(replay.conf);
+	auditlog_free();
 	free(replay.actions);
 	free(replay.pending);
 }
 
 int
-replay_events(const char *file, const char *events)
+replay_events(const struct replay_input *in)
 {
 	int rc;
 
-	rc = replay_run(file, events);
+	rc = replay_run(in);
 	replay_free();
 	return rc == 0 ? 0 : 1;
 }
@@ -373,13 +415,15 @@ explain_device_cb(const struct ctl_device *d, void *arg)
 }
 
 int
-replay_explain(const char *file, const char *events, const struct usbport *port)
+replay_explain(const struct replay_input *in, const struct usbport *port)
 {
 	int rc;
 
 	replay.silent = 1;
-	rc = replay_run(file, events);
-	if (rc == 0) {
+	rc = replay_run(in);
+	if (rc == 0 && replay.audit == 1)
+		auditlog_explain(port, explain_rule_cb, explain_device_cb);
+	else if (rc == 0) {
 		answer_pending();
 		core_clock(replay.core, replay.now);
 		core_explain(replay.core, port, explain_rule_cb,

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include "audit.h"
 #include "chan.h"
@@ -18,7 +19,9 @@
 #include "log.h"
 #include "notify.h"
 #include "parent.h"
+#include "reload.h"
 #include "restart.h"
+#include "sandbox.h"
 #include "spawner.h"
 
 #define START_DEADLINE 10000 /* ms, for all of them */
@@ -31,6 +34,7 @@ static struct child {
 	struct chan chan;
 	struct restart deaths;
 	uint32_t restarts;
+	time_t started;
 	struct loop_timer timer; /* to start it; then until it is ready */
 	char why[160]; /* we ended it, or "" */
 } children[PROC_MAX];
@@ -41,6 +45,8 @@ static int debugging;
 static int verbose;
 static int policy_done;
 static int control_socket = -1; /* once all serve; a copy for each engine */
+static int readonly_socket = -1;
+static int log_required;
 static int proc_self; /* /proc/PID of this process */
 static uint32_t last_request; /* of an engine, to open a device */
 static int spawner_ended;
@@ -126,6 +132,7 @@ start_child(enum proc_id proc)
 		return -1;
 	}
 	child->pid = pid;
+	child->started = time(NULL);
 	child->ready = child->pinged = 0;
 	child->why[0] = '\0';
 	chan_open(to(proc), fds[0], PROC_PARENT, proc, parent_dispatch,
@@ -147,17 +154,62 @@ connect_children(enum proc_id a, enum proc_id b)
 static int
 send_log(enum proc_id proc)
 {
-	int fd = logs_open(proc);
+	struct msg_log m = { .required = (uint32_t)log_required };
+	int fd = logs_open(proc, &m.chain);
 
 	if (fd == -1) {
 		log_warn("log file %s", proc_table[proc].log);
 		return -1;
 	}
-	if (proc == PROC_PARENT)
+	if (proc == PROC_PARENT) {
 		audit_open(fd);
-	else
-		chan_send(to(proc), MSG_LOG, &none, fd);
+		log_opened(0);
+	} else
+		chan_send(to(proc), MSG_LOG, &m, fd);
 	return 0;
+}
+
+static void
+log_was_deleted(enum proc_id proc)
+{
+	if (stopping || (proc != PROC_PARENT && !chan_is_open(to(proc))))
+		return;
+	if (send_log(proc) == 0)
+		log_warnx("log file %s was deleted; a new one was made",
+		    proc_table[proc].log);
+	else if (log_required)
+		fatalx("log file %s was deleted, and the policy says "
+		       "log required",
+		    proc_table[proc].log);
+}
+
+/* For usbmgrctl show processes. */
+static void
+tell_process(enum proc_id proc)
+{
+	const struct conf_process *p = &policy->processes[proc];
+	const struct child *child = &children[proc];
+	struct msg_process m;
+
+	memset(&m, 0, sizeof(m));
+	m.proc = proc;
+	m.pid = proc == PROC_PARENT ? getpid() : child->pid;
+	m.started = (uint64_t)child->started;
+	m.restarts = child->restarts;
+	strlcpy(m.promises,
+	    p->has_promises ? p->promises : sandbox_promises(proc),
+	    sizeof(m.promises));
+	if (m.pid > 0)
+		children_tell_engine(MSG_PROCESS, &m);
+}
+
+static void
+tell_processes(void)
+{
+	enum proc_id proc;
+
+	for (proc = PROC_PARENT; proc <= PROC_LAST_CHILD; proc++)
+		tell_process(proc);
 }
 
 static void
@@ -185,13 +237,34 @@ send_rule(const struct conf_rule *rule)
 	chan_send(to(PROC_ENGINE), MSG_CONF_RULE, &rule->msg, -1);
 }
 
+void
+children_vm(const struct msg_vm *vm)
+{
+	children_tell_qmpclient(MSG_QMP_VM, vm);
+}
+
+void
+children_tell_engine(enum msg_type type, const void *payload)
+{
+	if (chan_is_open(to(PROC_ENGINE)))
+		chan_send(to(PROC_ENGINE), type, payload, -1);
+}
+
+void
+children_tell_qmpclient(enum msg_type type, const void *payload)
+{
+	if (chan_is_open(to(PROC_QMPCLIENT)))
+		chan_send(to(PROC_QMPCLIENT), type, payload, -1);
+}
+
 static void
 send_machines(const struct conf *conf)
 {
 	const struct conf_vm *vm;
 
 	TAILQ_FOREACH(vm, &conf->vms, entry)
-		chan_send(to(PROC_QMPCLIENT), MSG_QMP_VM, &vm->msg, -1);
+		children_vm(&vm->msg);
+	reload_each_leaving(children_vm);
 }
 
 static void
@@ -202,6 +275,7 @@ send_policy(const struct conf *conf)
 	const struct conf_rule *rule;
 	const struct conf_vm *vm;
 
+	conf_hash(conf, begin.hash);
 	chan_send(to(PROC_ENGINE), MSG_CONF_BEGIN, &begin, -1);
 	TAILQ_FOREACH(vm, &conf->vms, entry)
 		chan_send(to(PROC_ENGINE), MSG_CONF_VM, &vm->msg, -1);
@@ -212,6 +286,15 @@ send_policy(const struct conf *conf)
 			return; /* why will be seen: it ended or is overdue */
 	}
 	chan_send(to(PROC_ENGINE), MSG_CONF_END, &none, -1);
+}
+
+/* An engine that is not there gets it when it is. */
+void
+children_policy(const struct conf *conf)
+{
+	policy = conf;
+	if (chan_is_open(to(PROC_ENGINE)))
+		send_policy(conf);
 }
 
 static int
@@ -250,6 +333,7 @@ send_start(enum proc_id proc)
 
 	switch (proc) {
 	case PROC_ENGINE:
+		reload_forget_leaving();
 		start.last_request = last_request;
 		send_policy(policy);
 		break;
@@ -273,6 +357,9 @@ children_start(const struct conf *conf, int debug, int verbosity)
 	policy = conf;
 	debugging = debug;
 	verbose = verbosity;
+	log_required = conf->log_required;
+	children[PROC_PARENT].started = time(NULL);
+	logs_watch(log_was_deleted);
 	/* A symbolic link, which nothing here follows later. */
 	proc_self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (proc_self == -1)
@@ -327,13 +414,23 @@ audit_child(const char *event, enum proc_id proc, pid_t pid, const char *reason)
 }
 
 static void
-give_control_socket(void)
+give_control_socket(int sock, uint32_t readonly)
 {
-	int fd = fcntl(control_socket, F_DUPFD_CLOEXEC, 0);
+	struct msg_control m = { .readonly = readonly };
+	int fd;
 
-	if (fd == -1)
+	if (sock == -1)
+		return;
+	if ((fd = fcntl(sock, F_DUPFD_CLOEXEC, 0)) == -1)
 		fatal("control socket");
-	chan_send(to(PROC_ENGINE), MSG_CONTROL, &none, fd);
+	chan_send(to(PROC_ENGINE), MSG_CONTROL, &m, fd);
+}
+
+static void
+give_control_sockets(void)
+{
+	give_control_socket(control_socket, 0);
+	give_control_socket(readonly_socket, 1);
 }
 
 static void
@@ -393,9 +490,11 @@ child_again(void *arg)
 	}
 	connect_with_running(proc);
 	send_start(proc);
+	tell_process(proc);
 	if (proc == PROC_ENGINE) {
+		tell_processes();
 		qmpsock_each_failed(tell_engine_socket);
-		give_control_socket();
+		give_control_sockets();
 	}
 }
 
@@ -448,7 +547,8 @@ child_ended(enum proc_id proc, int status)
 
 	describe_end(child, status, how, sizeof(how));
 	child->pid = 0;
-	if (serving()) {
+	if (serving() && !(log_required && WIFEXITED(status) &&
+			     WEXITSTATUS(status) == AUDIT_EXIT)) {
 		chan_close(to(proc));
 		return child_died(proc, pid, how);
 	}
@@ -571,8 +671,12 @@ children_reopen_logs(void)
 {
 	enum proc_id proc;
 
+	/* Else those that are open stay. */
+	if (logs_again() == -1)
+		return;
 	for (proc = PROC_PARENT; proc <= PROC_LAST_CHILD; proc++)
-		send_log(proc);
+		if (proc == PROC_PARENT || chan_is_open(to(proc)))
+			send_log(proc);
 	log_info("logs are open again");
 }
 
@@ -619,6 +723,8 @@ parent_release_device(const struct msg_release_device *m)
 static void
 parent_qmp_lost(struct chan *c, const struct msg_qmp_lost *m)
 {
+	if (reload_vm_has_left(m->vm))
+		return;
 	if (m->end >= QMP_END_MAX ||
 	    qmpsock_lost(m->vm, (enum qmp_end)m->end) == -1)
 		chan_fail(c, "lost a connection that there was not");
@@ -627,14 +733,14 @@ parent_qmp_lost(struct chan *c, const struct msg_qmp_lost *m)
 static void
 parent_qmp_release(struct chan *c, const struct msg_vm_number *m)
 {
-	if (qmpsock_release(m->vm) == -1)
+	if (!reload_vm_has_left(m->vm) && qmpsock_release(m->vm) == -1)
 		chan_fail(c, "released a connection that there was not");
 }
 
 static void
 parent_qmp_want(struct chan *c, const struct msg_vm_number *m)
 {
-	if (qmpsock_want(m->vm) == -1)
+	if (!reload_vm_has_left(m->vm) && qmpsock_want(m->vm) == -1)
 		chan_fail(c, "wants a connection to a machine it did not "
 			     "release");
 }
@@ -661,6 +767,21 @@ parent_conf_done(void)
 	policy_done = 1;
 	if (first && all_ready())
 		loop_end(0);
+	if (!first)
+		reload_done();
+}
+
+static void
+parent_want_verbose(const struct msg_verbose *m)
+{
+	enum proc_id proc;
+
+	verbose = m->verbose != 0;
+	log_set_verbose(verbose);
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		if (chan_is_open(to(proc)))
+			chan_send(to(proc), MSG_VERBOSE, m, -1);
+	log_info("logs are %s", verbose ? "verbose" : "brief");
 }
 
 static void
@@ -692,6 +813,15 @@ parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 	case MSG_QMP_WANT:
 		parent_qmp_want(c, payload);
 		break;
+	case MSG_VM_LEFT:
+		reload_vm_left(((const struct msg_vm_number *)payload)->vm);
+		break;
+	case MSG_RELOAD:
+		reload_now(1);
+		break;
+	case MSG_WANT_VERBOSE:
+		parent_want_verbose(payload);
+		break;
 	default:
 		chan_fail(c, msg_name(type));
 	}
@@ -704,6 +834,7 @@ audit_qmp(uint32_t number, int error, int32_t pid)
 {
 	struct json *j = audit_begin("open-qmp");
 
+	json_str(j, "vm", reload_vm_name(number));
 	json_num(j, "vm_number", number);
 	if (error == 0)
 		json_num(j, "pid", pid);
@@ -737,12 +868,14 @@ parent_qmp_gone(uint32_t number)
 }
 
 void
-children_serve(int control_fd)
+children_serve(int control_fd, int readonly_fd)
 {
 	const struct conf_vm *vm;
 
 	control_socket = control_fd;
-	give_control_socket();
+	readonly_socket = readonly_fd;
+	tell_processes();
+	give_control_sockets();
 	TAILQ_FOREACH(vm, &policy->vms, entry)
 		qmpsock_add(
 		    vm->msg.vm, vm->qmp, vm->msg.monitor == MONITOR_SHARED);

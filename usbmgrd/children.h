@@ -18,10 +18,21 @@ int children_start(const struct conf *, int debug, int verbose);
 
 /*
  * children_serve: look for the machines' sockets from now on, and let the
- * engine answer on the control socket, which is taken.  From now on a child
+ * engine answer on the control sockets, which are taken (readonly_fd may be -1).  From now on a child
  * that ends is started again (restart.h).
  */
-void children_serve(int control_fd);
+void children_serve(int control_fd, int readonly_fd);
+
+/*
+ * children_policy: send the engine another policy, which stays, and whose
+ * machines qmpclient was told of by children_vm, also of those that changed.
+ */
+void children_policy(const struct conf *);
+void children_vm(const struct msg_vm *);
+
+/* children_tell_engine, children_tell_qmpclient: one message. */
+void children_tell_engine(enum msg_type, const void *);
+void children_tell_qmpclient(enum msg_type, const void *);
 
 /*
  * children_stop: close all channels, wait for the children to end, kill what

@@ -3,10 +3,12 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <sha2.h>
 #include <stdlib.h>
 #include <string.h>
 #include "classes.h"
 #include "conf.h"
+#include "log.h"
 
 static const char *const events_names[] = { [EVENTS_AUTO] = "auto",
 	[EVENTS_UDEV] = "udev",
@@ -41,8 +43,9 @@ conf_free(struct conf *conf)
 /* Printing */
 
 static const char *
-vm_name(const struct conf *conf, uint32_t number)
+vm_name(const void *arg, uint32_t number)
 {
+	const struct conf *conf = arg;
 	const struct conf_vm *vm;
 
 	TAILQ_FOREACH(vm, &conf->vms, entry)
@@ -134,19 +137,21 @@ print_identity(const struct conf_rule *rule, FILE *out)
 }
 
 static void
-print_vms(const struct conf *conf, const struct msg_rule *m, FILE *out)
+print_vms(const struct msg_rule *m, FILE *out,
+    const char *(*name)(const void *, uint32_t), const void *arg)
 {
 	unsigned int i;
 
 	fputs(m->nvms == 1 ? " to" : " to {", out);
 	for (i = 0; i < m->nvms; i++)
-		fprintf(out, " \"%s\"", vm_name(conf, m->vms[i]));
+		fprintf(out, " \"%s\"", name(arg, m->vms[i]));
 	if (m->nvms != 1)
 		fputs(" }", out);
 }
 
-static void
-print_rule(const struct conf *conf, const struct conf_rule *rule, FILE *out)
+void
+conf_print_rule(const struct conf_rule *rule, FILE *out,
+    const char *(*name)(const void *, uint32_t), const void *arg)
 {
 	const struct msg_rule *m = &rule->msg;
 
@@ -158,7 +163,7 @@ print_rule(const struct conf *conf, const struct conf_rule *rule, FILE *out)
 	print_place(m, out);
 	print_identity(rule, out);
 	if (m->action == RULE_PASS)
-		print_vms(conf, m, out);
+		print_vms(m, out, name, arg);
 	if (m->flags & RULE_EVEN_IF_BUSY)
 		fputs(" even if busy", out);
 	print_pledge(m->pledge, out);
@@ -213,16 +218,42 @@ conf_print(const struct conf *conf, FILE *out)
 	enum proc_id proc;
 
 	fprintf(out, "log directory \"%s\"\n", conf->log_directory);
+	if (conf->log_required)
+		fputs("log required\n", out);
 	fprintf(out, "control socket \"%s\"", conf->control);
 	if (conf->control_group[0] != '\0')
 		fprintf(out, " group \"%s\"", conf->control_group);
+	if (conf->readonly[0] != '\0')
+		fprintf(
+		    out, "\ncontrol socket \"%s\" readonly", conf->readonly);
+	if (conf->readonly_group[0] != '\0')
+		fprintf(out, " group \"%s\"", conf->readonly_group);
 	fprintf(out, "\nevents %s\n", events_names[conf->events]);
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		print_process(proc, &conf->processes[proc], out);
 	TAILQ_FOREACH(vm, &conf->vms, entry)
 		print_vm(vm, out);
 	TAILQ_FOREACH(rule, &conf->rules, entry)
-		print_rule(conf, rule, out);
+		conf_print_rule(rule, out, vm_name, conf);
+}
+
+void
+conf_hash(const struct conf *conf, uint8_t hash[AUDIT_HASH_LEN])
+{
+	char *text = NULL;
+	size_t len = 0;
+	SHA2_CTX ctx;
+	FILE *out;
+
+	if ((out = open_memstream(&text, &len)) == NULL)
+		fatal("open_memstream");
+	conf_print(conf, out);
+	if (fclose(out) == EOF)
+		fatal("open_memstream");
+	SHA256Init(&ctx);
+	SHA256Update(&ctx, (const uint8_t *)text, len);
+	SHA256Final(hash, &ctx);
+	free(text);
 }
 
 /* For the engine */
@@ -271,8 +302,10 @@ conf_policy(const struct conf *conf, const char **why)
 	TAILQ_FOREACH(rule, &conf->rules, entry)
 		if (*why == NULL)
 			*why = add_rule(policy, rule);
-	if (*why == NULL)
+	if (*why == NULL) {
+		conf_hash(conf, policy->hash);
 		return policy;
+	}
 	policy_free(policy);
 	return NULL;
 }

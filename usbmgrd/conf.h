@@ -53,6 +53,10 @@ struct conf {
 	char log_directory[PATH_MAX];
 	char control[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char control_group[CONF_GROUP_MAX]; /* "": that of root */
+	char readonly[sizeof(
+	    ((struct sockaddr_un *)0)->sun_path)]; /* "": none */
+	char readonly_group[CONF_GROUP_MAX]; /* "": everybody */
+	int log_required;
 	enum events_source events;
 	struct conf_process processes[PROC_MAX];
 	uint32_t
@@ -84,6 +88,23 @@ void conf_free(struct conf *);
 
 /* conf_print: the policy, so that it parses again to the same. */
 void conf_print(const struct conf *, FILE *);
+
+/*
+ * conf_renumber: let the machines that were in old (NULL: none) keep their
+ * numbers, and give new ones to the others; *last is the highest that there
+ * ever was.
+ */
+void conf_renumber(const struct conf *old, struct conf *, uint32_t *last);
+
+/* conf_hash: SHA-256 of what conf_print prints. */
+void conf_hash(const struct conf *, uint8_t[AUDIT_HASH_LEN]);
+
+/*
+ * conf_print_rule: one rule, with its newline; name gives the names of
+ * machines.
+ */
+void conf_print_rule(const struct conf_rule *, FILE *,
+    const char *(*name)(const void *arg, uint32_t vm), const void *arg);
 
 /* conf_rule_text: the message for a text that the rule has. */
 void conf_rule_text(

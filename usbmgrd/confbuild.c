@@ -70,17 +70,54 @@ build_log_directory(char *value)
 }
 
 void
+build_log_required(void)
+{
+	build.conf->log_required = 1;
+}
+
+/* A line that ended in an error has left something. */
+void
 build_control(char *value)
 {
-	set_path(build.conf->control, sizeof(build.conf->control), value,
-	    "control socket");
+	free(build.control.path);
+	free(build.control.group);
+	memset(&build.control, 0, sizeof(build.control));
+	build.control.path = value;
 }
 
 void
 build_control_group(char *value)
 {
-	set_string(build.conf->control_group, sizeof(build.conf->control_group),
-	    value, "group");
+	if (build.control.group != NULL)
+		lex_error(lex_here(), "second group \"%s\"", value);
+	free(build.control.group);
+	build.control.group = value;
+}
+
+void
+build_control_readonly(void)
+{
+	build.control.readonly = 1;
+}
+
+void
+build_control_end(void)
+{
+	struct conf *conf = build.conf;
+	int ro = build.control.readonly;
+
+	set_path(ro ? conf->readonly : conf->control, sizeof(conf->control),
+	    build.control.path,
+	    ro ? "readonly control socket" : "control socket");
+	if (build.control.group != NULL)
+		set_string(ro ? conf->readonly_group : conf->control_group,
+		    sizeof(conf->control_group), build.control.group, "group");
+	memset(&build.control, 0, sizeof(build.control));
+	if (strcmp(conf->readonly, conf->control) == 0)
+		lex_error(lex_here(),
+		    "control socket \"%s\": the readonly one needs a path of "
+		    "its own",
+		    conf->readonly);
 }
 
 void
@@ -467,6 +504,8 @@ build_finish(void)
 	struct conf *conf = build.conf;
 
 	build_rule_drop();
+	free(build.control.path);
+	free(build.control.group);
 	resolve();
 	if (conf->log_directory[0] == '\0')
 		strlcpy(conf->log_directory, "/var/log/usbmgrd",

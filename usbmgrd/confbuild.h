@@ -23,8 +23,11 @@ void build_start(void);
 struct conf *build_finish(void);
 
 void build_log_directory(char *);
+void build_log_required(void);
 void build_control(char *);
 void build_control_group(char *);
+void build_control_readonly(void);
+void build_control_end(void);
 void build_events(enum events_source);
 
 void build_process(char *);

@@ -27,6 +27,11 @@ TAILQ_HEAD(vm_refs, vm_ref);
 struct build {
 	struct conf *conf;
 	int has_events;
+	struct { /* being read */
+		char *path; /* NULL after an error */
+		char *group;
+		int readonly;
+	} control;
 	struct conf_process *process; /* being read, NULL after an error */
 	enum proc_id process_id;
 	struct conf_vm *vm; /* being read */

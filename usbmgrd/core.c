@@ -101,6 +101,7 @@ const struct core_action *
 core_event(struct core *core, const struct core_event *ev, size_t *n)
 {
 	core->nactions = 0;
+	core->nleft = 0;
 	core->now = ev->now;
 	switch (ev->type) {
 	case EV_POLICY:
@@ -139,6 +140,9 @@ core_event(struct core *core, const struct core_event *ev, size_t *n)
 	case EV_TICK:
 		event_tick(core);
 		break;
+	case EV_OVERRIDE:
+		core_event_override(core, ev->u.override);
+		break;
 	case EV_SCAN:
 		core_event_scan(core);
 		break;
@@ -156,6 +160,13 @@ core_sort_actions(struct core_action *actions, size_t n)
 {
 	if (n > 1)
 		qsort(actions, n, sizeof(*actions), action_cmp);
+}
+
+const uint32_t *
+core_left(const struct core *core, size_t *n)
+{
+	*n = core->nleft;
+	return core->left;
 }
 
 uint16_t
@@ -212,5 +223,6 @@ core_free(struct core *core)
 	}
 	policy_free(core->policy);
 	free(core->actions);
+	free(core->left);
 	free(core);
 }

@@ -35,7 +35,19 @@ enum core_event_type {
 	EV_RESULT, /* result */
 	EV_TICK, /* time passes */
 	EV_SCAN, /* a new monitor tells of all devices, then EV_SCAN_DONE */
-	EV_QMPCLIENT_LOST /* it has ended; a new one connects anew */
+	EV_QMPCLIENT_LOST, /* it has ended; a new one connects anew */
+	EV_OVERRIDE /* override */
+};
+
+/* Who says what is to become of a device, whatever the rules say. */
+struct core_override {
+	struct usbport port;
+	uint16_t devnum; /* 0: whatever is plugged there */
+	enum override command;
+	int force; /* past pledges and protection */
+	uint32_t uid;
+	int32_t pid;
+	char vm[MSG_VM_NAME_MAX]; /* to attach it to */
 };
 
 struct core_event {
@@ -51,6 +63,7 @@ struct core_event {
 		const struct msg_vm_number *vm_number;
 		const struct msg_vm_state *vm_state;
 		const struct msg_result *result;
+		const struct core_override *override;
 	} u;
 };
 
@@ -120,6 +133,55 @@ void core_requests_from(struct core *, uint32_t last);
  * machine?  1 or 0.
  */
 int core_check_result(const struct core *, const struct msg_result *);
+
+/*
+ * core_override_try: may that be done now?  0; or -1 with the reason in why.
+ * EV_OVERRIDE has no effect if not.
+ */
+int core_override_try(
+    struct core *, const struct core_override *, char *why, size_t size);
+
+/* core_vm_name: of a machine, "" if there is none of that number. */
+const char *core_vm_name(const struct core *, uint32_t number);
+
+/*
+ * core_vm_number: of that name; 0 if there is none.  core_vm_left: 1 if it
+ * left the policy; then another one may have its name.
+ */
+uint32_t core_vm_number(const struct core *, const char *name, int left);
+int core_vm_left(const struct core *, uint32_t number);
+
+/*
+ * core_left: the machines that left the policy and of which nothing is known
+ * any more since the last event; *n of them.
+ */
+const uint32_t *core_left(const struct core *, size_t *n);
+
+/* What is known of a request number. */
+struct core_request {
+	struct usbport port;
+	uint16_t devnum;
+	int detaching; /* else attaching, or attached */
+	uint64_t
+	    since; /* when the attach was asked for, 0: before we started */
+};
+
+/* core_request_find: 0, or -1 if that machine has nothing of that number. */
+int core_request_find(
+    const struct core *, uint32_t vm, uint32_t request, struct core_request *);
+
+/* core_device_get: all about a device; -1 if nothing is plugged there. */
+int core_device_get(struct core *, const struct usbport *, struct ctl_device *);
+
+/* core_nrules: how many the policy has, 0 if there is none. */
+uint32_t core_nrules(const struct core *);
+
+/*
+ * core_rules: call cb for up to n rules of the policy from the one with that
+ * place on.
+ */
+void core_rules(const struct core *, uint32_t first, uint32_t n,
+    void (*cb)(const struct ctl_policy_rule *, void *), void *arg);
 
 /* core_clock: the time that retries are shown relative to. */
 void core_clock(struct core *, uint64_t now);

@@ -43,15 +43,25 @@ device_forget_rule(struct device *dev)
 	dev->rule = NULL;
 }
 
+static void
+device_interest(struct device *dev, struct vm *vm)
+{
+	struct interest *interest = &dev->interests[dev->ninterests++];
+
+	interest->dev = dev;
+	LIST_INSERT_HEAD(&vm->interests, interest, entry);
+}
+
 void
 core_device_decide(struct core *core, struct device *dev)
 {
 	struct policy_match match;
-	struct interest *interest;
 	struct vm *vm;
 	unsigned int i;
 
 	device_forget_rule(dev);
+	if ((vm = core_override_vm(core, dev)) != NULL)
+		device_interest(dev, vm);
 	retry_reset(&core->retries, &dev->retry);
 	if (dev->att != NULL) {
 		retry_reset(&core->retries, &dev->att->retry);
@@ -64,14 +74,13 @@ core_device_decide(struct core *core, struct device *dev)
 	dev->companion = match.companion;
 	if (dev->rule == NULL)
 		return;
+	policy_hit(core->policy, dev->rule);
 	for (i = 0; i < dev->rule->nvms; i++) {
 		vm = core_vm_find(core, dev->rule->vms[i]);
 		if (vm == NULL)
 			fatalx("rule %s for a machine that is not there",
 			    dev->rule->where);
-		interest = &dev->interests[dev->ninterests++];
-		interest->dev = dev;
-		LIST_INSERT_HEAD(&vm->interests, interest, entry);
+		device_interest(dev, vm);
 	}
 }
 
@@ -113,9 +122,8 @@ named(const char *name, int brackets, char buf[USBDEV_NAME_MAX + 4])
 	return buf;
 }
 
-/* What no rule passes, or only one that says "even if busy". */
-static enum device_state
-device_protect(const struct device *dev, char *reason)
+enum device_state
+core_device_protect(const struct device *dev, int even_if_busy, char *reason)
 {
 	const struct usbdev *d = &dev->dev;
 	char netif[USBDEV_NAME_MAX + 4], busy[USBDEV_NAME_MAX + 4],
@@ -123,7 +131,7 @@ device_protect(const struct device *dev, char *reason)
 
 	if (d->odd_descriptors)
 		return hold_because(reason, DEV_HELD, "malformed descriptors");
-	if (dev->rule->flags & RULE_EVEN_IF_BUSY)
+	if (even_if_busy)
 		return DEV_UNASSIGNED;
 	if (d->netif[0] != '\0')
 		return hold_because(reason, DEV_HELD,
@@ -136,8 +144,8 @@ device_protect(const struct device *dev, char *reason)
 	return DEV_UNASSIGNED;
 }
 
-static enum device_state
-breach(
+enum device_state
+core_device_breach(
     const struct device *dev, uint64_t pledge, const char *whose, char *reason)
 {
 	const struct usbclass *class;
@@ -181,13 +189,14 @@ device_check_pledges(
 	char whose[MSG_VM_NAME_MAX + 16];
 	unsigned int i;
 
-	if (breach(dev, dev->rule->pledge, dev->rule->where, reason) ==
-	    DEV_HELD)
+	if (core_device_breach(
+		dev, dev->rule->pledge, dev->rule->where, reason) == DEV_HELD)
 		return DEV_HELD;
 	for (i = 0; i < dev->rule->nvms; i++) {
 		vm = core_vm_find(core, dev->rule->vms[i]);
 		snprintf(whose, sizeof(whose), "machine \"%s\"", vm->conf.name);
-		if (breach(dev, vm->conf.pledge, whose, reason) == DEV_HELD)
+		if (core_device_breach(dev, vm->conf.pledge, whose, reason) ==
+		    DEV_HELD)
 			return DEV_HELD;
 	}
 	return DEV_UNASSIGNED;
@@ -213,17 +222,77 @@ device_check_vm(const struct core *core, const struct device *dev,
 	    vm->conf.name, core_vm_is_coming(vm) ? "connecting" : "down");
 }
 
+enum device_state
+core_override_check(
+    const struct device *dev, const struct vm *vm, int force, char *reason)
+{
+	const struct msg_rule *rule = dev->rule;
+	char whose[MSG_VM_NAME_MAX + 16];
+	int even_if_busy =
+	    force || (rule != NULL && (rule->flags & RULE_EVEN_IF_BUSY));
+
+	if (usbdev_is_hub(&dev->dev))
+		return hold_because(reason, DEV_HELD, "hub");
+	if (core_device_protect(dev, even_if_busy, reason) == DEV_HELD)
+		return DEV_HELD;
+	if (force)
+		return DEV_UNASSIGNED;
+	if (rule != NULL && core_device_breach(dev, rule->pledge, rule->where,
+				reason) == DEV_HELD)
+		return DEV_HELD;
+	snprintf(whose, sizeof(whose), "machine \"%s\"", vm->conf.name);
+	return core_device_breach(dev, vm->conf.pledge, whose, reason);
+}
+
+/* The same for a person's word; *want stays NULL if there is none. */
+static int
+device_overridden(const struct core *core, struct device *dev, char *reason,
+    enum device_state *state, struct vm **want)
+{
+	struct vm *vm = core_override_vm(core, dev);
+
+	if (dev->override == OVERRIDE_NONE)
+		return 0;
+	if (dev->override == OVERRIDE_DETACH) {
+		*state = DEV_HELD;
+		core_override_reason(dev, reason);
+		return 1;
+	}
+	*state = core_override_check(dev, vm, dev->override_force, reason);
+	if (*state == DEV_HELD)
+		return 1;
+	if (vm->state == VM_READY || (dev->att != NULL && dev->att->vm == vm))
+		*want = vm;
+	else
+		*state = hold_because(reason, DEV_HELD,
+		    "machine \"%s\", to which it was attached by hand, is %s",
+		    vm->conf.name,
+		    core_vm_is_coming(vm) ? "connecting" : "down");
+	return 1;
+}
+
+/* For what it is where policy wants it. */
+static const char *
+device_why(const struct device *dev, char buf[MSG_TEXT_MAX])
+{
+	if (dev->override != OVERRIDE_NONE || dev->rule == NULL)
+		return core_override_reason(dev, buf);
+	return dev->rule->where;
+}
+
 /*
  * Where policy wants the device now: a machine that is up, or NULL with the
  * reason and the state that it has then.
  */
 static struct vm *
-device_want(const struct core *core, const struct device *dev, char *reason,
+device_want(const struct core *core, struct device *dev, char *reason,
     enum device_state *state)
 {
 	struct vm *want = NULL;
 
-	if (usbdev_is_hub(&dev->dev))
+	if (device_overridden(core, dev, reason, state, &want))
+		;
+	else if (usbdev_is_hub(&dev->dev))
 		*state = hold_because(reason, DEV_HELD, "hub");
 	else if (dev->rule == NULL)
 		*state =
@@ -231,7 +300,9 @@ device_want(const struct core *core, const struct device *dev, char *reason,
 	else if (dev->rule->action == RULE_BLOCK)
 		*state = hold_because(
 		    reason, DEV_UNASSIGNED, "blocked by %s", dev->rule->where);
-	else if ((*state = device_protect(dev, reason)) == DEV_HELD ||
+	else if ((*state = core_device_protect(dev,
+		      (dev->rule->flags & RULE_EVEN_IF_BUSY) != 0, reason)) ==
+		     DEV_HELD ||
 		 (*state = device_check_pledges(core, dev, reason)) == DEV_HELD)
 		;
 	else if (dev->dropped)
@@ -261,14 +332,16 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 	struct attachment *att;
 	struct core_action *a;
 	struct qmpid id = { .port = dev->dev.port, .devnum = dev->dev.devnum };
+	char why[MSG_TEXT_MAX];
 
 	dev->request = id.request = ++core->last_request;
 	att = core_att_new(
 	    core, vm, dev, &dev->dev.port, dev->dev.devnum, dev->request);
 	att->state = ATT_PENDING;
+	att->since = core->now;
 	qmpid_format(&id, att->id, sizeof(att->id));
 	a = core_action_add(
-	    core, ACT_ATTACH, &att->port, att->devnum, dev->rule->where);
+	    core, ACT_ATTACH, &att->port, att->devnum, device_why(dev, why));
 	core_action_identify(a, &dev->dev);
 	a->vm = vm->conf.vm;
 	a->vmname = vm->conf.name;
@@ -284,12 +357,13 @@ device_follow_attachment(
     struct core *core, struct device *dev, struct vm *want, const char *reason)
 {
 	struct attachment *att = dev->att;
-	char lost[MSG_TEXT_MAX];
+	char lost[MSG_TEXT_MAX], why[MSG_TEXT_MAX];
 
+	if (want != NULL)
+		reason = device_why(dev, why);
 	if (att->state == ATT_ATTACHED && att->vm != want &&
 	    !att->vm->migrating && !retry_blocks(&att->retry))
-		core_att_detach(
-		    core, att, want != NULL ? dev->rule->where : reason);
+		core_att_detach(core, att, reason);
 	switch (att->state) {
 	case ATT_LOST:
 		snprintf(lost, sizeof(lost),
@@ -307,8 +381,7 @@ device_follow_attachment(
 		dev->state = DEV_DETACHING;
 		break;
 	}
-	strlcpy(dev->reason, want != NULL ? dev->rule->where : reason,
-	    sizeof(dev->reason));
+	strlcpy(dev->reason, reason, sizeof(dev->reason));
 }
 
 /* What another machine has refused is no reason not to try this one. */
@@ -401,8 +474,12 @@ core_event_device(struct core *core, const struct usbdev *d)
 		dev->retry.dev = dev;
 		RB_INSERT(core_device_tree, &core->devices, dev);
 		core_att_adopt(core, dev);
-	} else
+	} else {
+		/* What was said by hand was said of another device. */
+		if (memcmp(dev->dev.digest, d->digest, sizeof(d->digest)) != 0)
+			dev->override = OVERRIDE_NONE;
 		dev->dev = *d;
+	}
 	dev->scan = core->scan;
 	core_device_decide(core, dev);
 	core_device_reconcile(core, dev);

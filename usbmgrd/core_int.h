@@ -34,6 +34,7 @@ struct attachment {
 	int outdated; /* pending, and judged anew since it was asked for */
 	uint32_t request;
 	uint32_t guest_port;
+	uint64_t since; /* when it was asked for */
 	struct usbport port;
 	uint16_t devnum;
 	char id[MSG_ID_MAX];
@@ -51,12 +52,16 @@ struct device {
 	struct usbdev dev;
 	const struct msg_rule *rule; /* NULL: none matches */
 	int companion; /* it matched through the other half of the port */
-	struct interest interests[MSG_RULE_VMS_MAX];
+	struct interest interests[MSG_RULE_VMS_MAX + 1];
 	unsigned int ninterests;
 	struct attachment *att;
 	enum device_state state;
 	uint32_t request; /* of the last attach */
 	int dropped; /* somebody else took it out of its machine */
+	enum override override; /* what a person said, */
+	uint32_t override_vm; /* the machine, */
+	uint32_t override_uid; /* and who it was */
+	int override_force;
 	unsigned int scan; /* the last one that told of it */
 	struct retry retry; /* of an attach that failed */
 	uint32_t failed_vm; /* the machine that refused it */
@@ -106,6 +111,9 @@ struct core {
 	uint64_t now;
 	uint32_t last_request;
 	int scan_done;
+	uint64_t generation; /* counts the policies */
+	uint32_t *left; /* see core_left */
+	size_t nleft;
 	unsigned int scan; /* counts the monitors */
 	struct core_action *actions;
 	size_t nactions;
@@ -196,6 +204,30 @@ void core_event_device(struct core *, const struct usbdev *);
 void core_event_device_gone(struct core *, const struct msg_device_gone *);
 void core_event_scan_done(struct core *);
 
+/*
+ * core_device_protect: DEV_HELD with the reason, in MSG_TEXT_MAX bytes, if no
+ * rule passes it, or only one that says "even if busy"; else DEV_UNASSIGNED.
+ */
+enum device_state core_device_protect(
+    const struct device *, int even_if_busy, char *reason);
+
+/* core_device_breach: the same if it breaks that pledge. */
+enum device_state core_device_breach(
+    const struct device *, uint64_t pledge, const char *whose, char *reason);
+
+/* core_override.c: what people say */
+
+/* core_override_check: the same if it must not be in that machine. */
+enum device_state core_override_check(
+    const struct device *, const struct vm *, int force, char *reason);
+
+/* core_override_vm: the machine that it was given by hand, or NULL. */
+struct vm *core_override_vm(const struct core *, struct device *);
+
+/* core_override_reason: into buf, which is returned. */
+const char *core_override_reason(const struct device *, char buf[MSG_TEXT_MAX]);
+
+void core_event_override(struct core *, const struct core_override *);
 /* core_foreign.c: what others gave to machines */
 
 /* core_foreign_has: of whose the device may be; NULL if nobody's. */

@@ -32,6 +32,7 @@ describe_device(
 	out->retry_ms = until(core, &dev->retry);
 	if (dev->state == DEV_FAILED)
 		out->failed = dev->retry.result;
+	out->override = dev->override;
 	if (dev->rule != NULL)
 		strlcpy(out->rule, dev->rule->where, sizeof(out->rule));
 	if (dev->att != NULL) {
@@ -75,6 +76,107 @@ core_vms(const struct core *core, void (*cb)(const struct ctl_vm *, void *),
 		RB_FOREACH(att, core_att_tree, &attachments)
 			if (att->state == ATT_ATTACHED)
 				out.devices++;
+		cb(&out, arg);
+	}
+}
+
+const char *
+core_vm_name(const struct core *core, uint32_t number)
+{
+	const struct vm *vm = core_vm_find(core, number);
+
+	return vm == NULL ? "" : vm->conf.name;
+}
+
+uint32_t
+core_vm_number(const struct core *core, const char *name, int left)
+{
+	const struct vm *vm;
+
+	TAILQ_FOREACH(vm, &core->vms, entry)
+		if (vm->gone == left && strcmp(vm->conf.name, name) == 0)
+			return vm->conf.vm;
+	return 0;
+}
+
+int
+core_vm_left(const struct core *core, uint32_t number)
+{
+	const struct vm *vm = core_vm_find(core, number);
+
+	return vm != NULL && vm->gone;
+}
+
+int
+core_request_find(const struct core *core, uint32_t number, uint32_t request,
+    struct core_request *out)
+{
+	const struct vm *vm = core_vm_find(core, number);
+	const struct attachment *att;
+
+	if (vm == NULL || (att = core_att_find(vm, request)) == NULL)
+		return -1;
+	out->port = att->port;
+	out->devnum = att->devnum;
+	out->detaching = att->state == ATT_DETACHING;
+	out->since = att->since;
+	return 0;
+}
+
+int
+core_device_get(
+    struct core *core, const struct usbport *port, struct ctl_device *out)
+{
+	const struct device *dev = core_device_find(core, port);
+
+	if (dev == NULL)
+		return -1;
+	describe_device(core, dev, out);
+	return 0;
+}
+
+uint32_t
+core_nrules(const struct core *core)
+{
+	return core->policy == NULL ? 0 : (uint32_t)core->policy->nrules;
+}
+
+static uint32_t
+count_devices(const struct core *core, const struct msg_rule *rule)
+{
+	struct core_device_tree devices = core->devices;
+	struct device *dev;
+	uint32_t n = 0;
+
+	RB_FOREACH(dev, core_device_tree, &devices)
+		n += dev->rule == rule;
+	return n;
+}
+
+void
+core_rules(const struct core *core, uint32_t first, uint32_t n,
+    void (*cb)(const struct ctl_policy_rule *, void *), void *arg)
+{
+	struct ctl_policy_rule out;
+	const struct rule *r;
+	unsigned int i;
+
+	for (; core->policy != NULL && n > 0 && first < core->policy->nrules;
+	     n--, first++) {
+		r = &core->policy->rules[first];
+		memset(&out, 0, sizeof(out));
+		out.rule = r->msg;
+		out.hits = r->hits;
+		out.number = first;
+		out.generation = core->generation;
+		out.devices = count_devices(core, &r->msg);
+		for (i = 0; i < TEXT_MAX; i++)
+			if (r->text[i] != NULL)
+				strlcpy(out.text[i], r->text[i],
+				    sizeof(out.text[i]));
+		for (i = 0; i < r->msg.nvms; i++)
+			strlcpy(out.vms[i], core_vm_name(core, r->msg.vms[i]),
+			    sizeof(out.vms[i]));
 		cb(&out, arg);
 	}
 }

@@ -117,6 +117,11 @@ core_vm_reap(struct core *core, struct vm *vm)
 {
 	if (!vm->gone || !RB_EMPTY(&vm->attachments))
 		return;
+	core->left =
+	    reallocarray(core->left, core->nleft + 1, sizeof(*core->left));
+	if (core->left == NULL)
+		fatal("reallocarray");
+	core->left[core->nleft++] = vm->conf.vm;
 	core_foreign_forget(core, vm, 1);
 	TAILQ_REMOVE(&core->vms, vm, entry);
 	free(vm);
@@ -160,6 +165,7 @@ core_event_policy(struct core *core, struct policy *policy)
 	if (policy_finish(policy) == -1)
 		fatal("policy of %zu rules", policy->nrules);
 	core->policy = policy;
+	core->generation++;
 	vms_replace(core, policy);
 	RB_FOREACH(dev, core_device_tree, &core->devices)
 		core_device_decide(core, dev);

@@ -16,38 +16,39 @@
 
 #define BACKLOG 16
 
-static struct sockaddr_un ctlsock;
-static pid_t ctlsock_owner;
+static struct ctlsock {
+	struct sockaddr_un sun;
+	pid_t owner; /* 0: not made */
+} ctlsocks[2];
 
 /* Is somebody there?  Whoever does not accept now is still somebody. */
 static int
-is_served(void)
+is_served(const struct sockaddr_un *sun)
 {
 	int fd, served;
 
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd == -1)
 		fatal("socket");
-	served =
-	    connect(fd, (struct sockaddr *)&ctlsock, sizeof(ctlsock)) == 0 ||
-	    errno == EAGAIN;
+	served = connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0 ||
+		 errno == EAGAIN;
 	close(fd);
 	return served;
 }
 
 /* A wrong path in the policy must not cost a file. */
 static int
-remove_stale(void)
+remove_stale(const char *path)
 {
 	struct stat st;
 
-	if (lstat(ctlsock.sun_path, &st) == -1)
+	if (lstat(path, &st) == -1)
 		return errno == ENOENT ? 0 : -1;
 	if (!S_ISSOCK(st.st_mode)) {
 		errno = EEXIST;
 		return -1;
 	}
-	return unlink(ctlsock.sun_path);
+	return unlink(path);
 }
 
 static int
@@ -71,46 +72,55 @@ find_group(const char *group, gid_t *gid)
 
 /* A process that was forked off is not the one to tidy up. */
 static void
-ctlsock_remove(void)
+ctlsocks_remove(void)
 {
-	if (getpid() == ctlsock_owner && unlink(ctlsock.sun_path) == -1 &&
-	    errno != ENOENT)
-		log_warn("control socket %s", ctlsock.sun_path);
+	const char *path;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		path = ctlsocks[i].sun.sun_path;
+		if (getpid() == ctlsocks[i].owner && unlink(path) == -1 &&
+		    errno != ENOENT)
+			log_warn("control socket %s", path);
+	}
 }
 
 static int
-bind_private(int fd)
+bind_private(struct ctlsock *s, int fd)
 {
 	mode_t old = umask(0777);
 	int rc;
 
 	/* Nobody may connect before owner and mode are right. */
-	rc = bind(fd, (struct sockaddr *)&ctlsock, sizeof(ctlsock));
+	rc = bind(fd, (struct sockaddr *)&s->sun, sizeof(s->sun));
 	umask(old);
 	if (rc == 0) {
-		ctlsock_owner = getpid();
-		atexit(ctlsock_remove);
+		if (ctlsocks[0].owner == 0 && ctlsocks[1].owner == 0)
+			atexit(ctlsocks_remove);
+		s->owner = getpid();
 	}
 	return rc;
 }
 
 int
-ctlsock_listen(const char *path, const char *group)
+ctlsock_listen(const char *path, const char *group, int readonly)
 {
+	struct ctlsock *s = &ctlsocks[readonly != 0];
+	mode_t mode = readonly && group[0] == '\0' ? 0666 : 0660;
 	gid_t gid;
 	int fd;
 
 	if (find_group(group, &gid) == -1)
 		return -1;
-	ctlsock.sun_family = AF_UNIX;
-	strlcpy(ctlsock.sun_path, path, sizeof(ctlsock.sun_path));
-	if (is_served()) {
+	s->sun.sun_family = AF_UNIX;
+	strlcpy(s->sun.sun_path, path, sizeof(s->sun.sun_path));
+	if (is_served(&s->sun)) {
 		log_warnx("another usbmgrd serves %s already", path);
 		return -1;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd == -1 || remove_stale() == -1 || bind_private(fd) == -1 ||
-	    chown(path, 0, gid) == -1 || chmod(path, 0660) == -1 ||
+	if (fd == -1 || remove_stale(path) == -1 || bind_private(s, fd) == -1 ||
+	    chown(path, 0, gid) == -1 || chmod(path, mode) == -1 ||
 	    listen(fd, BACKLOG) == -1) {
 		log_warn("control socket %s", path);
 		if (fd != -1)

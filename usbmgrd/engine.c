@@ -3,13 +3,12 @@
  * SPDX-License-Identifier: ISC
  */
 
-#include <stdio.h>
 #include <string.h>
-#include "audit.h"
 #include "chan.h"
 #include "child.h"
 #include "control.h"
 #include "engine.h"
+#include "enginelog.h"
 #include "log.h"
 
 static struct {
@@ -36,31 +35,6 @@ engine_tick(void *arg)
 }
 
 static void
-audit_action(const char *event, const struct core_action *a)
-{
-	char port[USBPORT_STRLEN], product[8], vendor[8];
-	struct json *j = audit_begin(event);
-
-	json_str(j, "device", usbport_string(&a->port, port));
-	json_num(j, "devnum", a->devnum);
-	if (a->request != 0)
-		json_num(j, "request", a->request);
-	if (a->vmname != NULL)
-		json_str(j, "vm", a->vmname);
-	if (a->type == ACT_ATTACH) {
-		snprintf(vendor, sizeof(vendor), "%04x", a->vendor);
-		snprintf(product, sizeof(product), "%04x", a->product);
-		json_str(j, "vendor", vendor);
-		json_str(j, "product", product);
-		json_num(j, "uevent", (int64_t)a->uevent);
-	}
-	json_str(j, "reason", a->reason);
-	if (a->companion)
-		json_str(j, "matched", "through its companion port");
-	audit_end();
-}
-
-static void
 engine_attach(const struct core_action *a)
 {
 	struct msg_open_device open;
@@ -76,8 +50,6 @@ engine_attach(const struct core_action *a)
 	attach.speeds = (uint16_t)a->speeds;
 	memcpy(attach.digest, a->digest, sizeof(attach.digest));
 	strlcpy(attach.id, a->id, sizeof(attach.id));
-	/* Before the others can log what comes of it. */
-	audit_action("attach", a);
 	if (a->handover != HANDOVER_ADDRESS) {
 		open.request = a->request;
 		open.busnum = a->port.busnum;
@@ -97,7 +69,6 @@ engine_detach(const struct core_action *a)
 	detach.vm = a->vm;
 	detach.conn = a->conn;
 	strlcpy(detach.id, a->id, sizeof(detach.id));
-	audit_action("detach", a);
 	chan_send(&engine.qmpclient, MSG_DETACH, &detach, -1);
 }
 
@@ -107,13 +78,14 @@ engine_release(const struct core_action *a)
 	struct msg_release_device release = { .busnum = a->port.busnum,
 		.devnum = a->devnum };
 
-	audit_action("release", a);
 	chan_send(&engine.parent, MSG_RELEASE_DEVICE, &release, -1);
 }
 
 static void
 engine_act(const struct core_action *a)
 {
+	/* Before the others can log what comes of it. */
+	enginelog_action(engine.core, a);
 	switch (a->type) {
 	case ACT_DETACH:
 		engine_detach(a);
@@ -122,11 +94,24 @@ engine_act(const struct core_action *a)
 		engine_attach(a);
 		break;
 	case ACT_HOLD:
-		audit_action("hold", a);
 		break;
 	case ACT_RELEASE:
 		engine_release(a);
 		break;
+	}
+}
+
+static void
+engine_left(void)
+{
+	struct msg_vm_number left;
+	const uint32_t *list;
+	size_t i, n;
+
+	list = core_left(engine.core, &n);
+	for (i = 0; i < n; i++) {
+		left.vm = list[i];
+		chan_send(&engine.parent, MSG_VM_LEFT, &left, -1);
 	}
 }
 
@@ -138,9 +123,12 @@ engine_event(struct core_event *ev)
 	size_t i, n;
 
 	ev->now = loop_now();
+	enginelog_event(engine.core, ev);
 	actions = core_event(engine.core, ev, &n);
 	for (i = 0; i < n; i++)
 		engine_act(&actions[i]);
+	engine_left();
+	control_event();
 	if ((next = core_next(engine.core)) != 0)
 		loop_timer_set(&engine.tick,
 		    next > ev->now ? next - ev->now : 0, engine_tick, NULL);
@@ -152,17 +140,10 @@ static void
 engine_device(const struct usbdev *dev)
 {
 	struct core_event ev = { .type = EV_DEVICE, .u.device = dev };
-	char port[USBPORT_STRLEN];
 	const char *wrong;
-	struct json *j;
 
 	if ((wrong = usbdev_check(dev)) != NULL)
 		fatalx("monitor sent a device whose %s is wrong", wrong);
-	j = audit_begin("device");
-	json_str(j, "device", usbport_string(&dev->port, port));
-	json_num(j, "devnum", dev->devnum);
-	json_num(j, "uevent", (int64_t)dev->uevent);
-	audit_end();
 	engine_event(&ev);
 }
 
@@ -170,16 +151,9 @@ static void
 engine_device_gone(const struct msg_device_gone *gone)
 {
 	struct core_event ev = { .type = EV_DEVICE_GONE, .u.gone = gone };
-	char port[USBPORT_STRLEN];
-	struct json *j;
 
 	if (!usbport_valid(&gone->port))
 		fatalx("monitor sent a device whose port is wrong");
-	j = audit_begin("device-gone");
-	json_str(j, "device", usbport_string(&gone->port, port));
-	json_num(j, "devnum", gone->devnum);
-	json_num(j, "uevent", (int64_t)gone->uevent);
-	audit_end();
 	engine_event(&ev);
 }
 
@@ -222,19 +196,11 @@ static void
 engine_vm_has(enum core_event_type type, const struct msg_vm_has *has)
 {
 	struct core_event ev = { .type = type, .u.has = has };
-	char port[USBPORT_STRLEN];
-	struct json *j;
 
 	if (!usbport_valid(&has->port) || has->devnum == 0 ||
 	    has->devnum > USB_DEVNUM_MAX || has->request == 0 ||
 	    !msg_string_ok(has->id, sizeof(has->id)))
 		fatalx("qmpclient sent a machine's device that is wrong");
-	j = audit_begin(type == EV_VM_HAS ? "vm-has" : "vm-dropped");
-	json_num(j, "vm_number", has->vm);
-	json_num(j, "request", has->request);
-	json_str(j, "device", usbport_string(&has->port, port));
-	json_num(j, "devnum", has->devnum);
-	audit_end();
 	engine_event(&ev);
 }
 
@@ -242,15 +208,10 @@ static void
 engine_vm_foreign(const struct msg_vm_foreign *m)
 {
 	struct core_event ev = { .type = EV_VM_FOREIGN, .u.foreign = m };
-	struct json *j;
 
 	if (m->port.depth > USB_CHAIN_MAX ||
 	    !msg_string_ok(m->id, sizeof(m->id)))
 		fatalx("qmpclient sent a foreign device that is wrong");
-	j = audit_begin("vm-foreign");
-	json_num(j, "vm_number", m->vm);
-	json_str(j, "id", m->id);
-	audit_end();
 	engine_event(&ev);
 }
 
@@ -266,16 +227,10 @@ static void
 engine_vm_state(const struct msg_vm_state *m)
 {
 	struct core_event ev = { .type = EV_VM_STATE, .u.vm_state = m };
-	struct json *j;
 
 	if (m->state >= VM_STATE_MAX || m->handover >= HANDOVER_MAX ||
 	    !msg_string_ok(m->text, sizeof(m->text)))
 		fatalx("qmpclient sent a machine's state that is wrong");
-	j = audit_begin("vm");
-	json_num(j, "vm_number", m->vm);
-	json_str(j, "state", vm_state_string(m->state));
-	json_str(j, "reason", m->text);
-	audit_end();
 	engine_event(&ev);
 }
 
@@ -283,18 +238,9 @@ static void
 engine_result(const struct msg_result *m)
 {
 	struct core_event ev = { .type = EV_RESULT, .u.result = m };
-	struct json *j;
 
 	if (!core_check_result(engine.core, m))
 		fatalx("qmpclient answered what it was not asked");
-	j = audit_begin("result");
-	json_num(j, "request", m->request);
-	json_num(j, "vm_number", m->vm);
-	json_str(j, "result", result_string(m->result));
-	if (m->guest_port != 0)
-		json_num(j, "guest_port", m->guest_port);
-	json_str(j, "text", m->text);
-	audit_end();
 	engine_event(&ev);
 }
 
@@ -389,6 +335,7 @@ engine_conf_begin(const struct msg_conf_begin *m)
 	engine.incoming = policy_new(m->vms, m->rules);
 	if (engine.incoming == NULL)
 		fatal("policy of %u machines and %u rules", m->vms, m->rules);
+	memcpy(engine.incoming->hash, m->hash, sizeof(m->hash));
 }
 
 static void
@@ -420,9 +367,24 @@ engine_vm_socket(const struct msg_vm_socket *m)
 	engine_event(&ev);
 }
 
+void
+engine_override(const struct core_override *o)
+{
+	struct core_event ev = { .type = EV_OVERRIDE, .u.override = o };
+
+	engine_event(&ev);
+}
+
+void
+engine_tell_parent(enum msg_type type, const void *payload)
+{
+	chan_send(&engine.parent, type, payload, -1);
+}
+
 static void
 engine_start(const struct msg_start *m)
 {
+	enginelog_requests(m->last_request, loop_now());
 	core_requests_from(engine.core, m->last_request);
 	chan_send(&engine.parent, MSG_READY, &none, -1);
 }
@@ -438,7 +400,16 @@ engine_dispatch_parent(
 		engine_peer(payload, fd);
 		break;
 	case MSG_CONTROL:
-		control_listen(fd, engine.core);
+		control_listen(fd, payload, engine.core);
+		break;
+	case MSG_PROCESS:
+		control_process(payload);
+		break;
+	case MSG_RELOAD_TEXT:
+		control_reload_text(payload);
+		break;
+	case MSG_RELOAD_DONE:
+		control_reload_done(payload);
 		break;
 	case MSG_START:
 		engine_start(payload);

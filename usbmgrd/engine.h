@@ -14,4 +14,12 @@
  */
 int engine_main(int argc, char *argv[]);
 
+/* For control clients. */
+
+/* engine_override: a person's word that core_override_try allowed. */
+void engine_override(const struct core_override *);
+
+/* engine_tell_parent: one message. */
+void engine_tell_parent(enum msg_type, const void *);
+
 #endif

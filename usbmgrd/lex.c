@@ -4,6 +4,8 @@
  */
 
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <linux/openat2.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -72,6 +74,31 @@ static struct {
 	int nnotes;
 	int maxnotes;
 } lex;
+
+static void (*tell)(const char *); /* NULL: print */
+
+static void say(const char *, ...) __attribute__((format(printf, 1, 2)));
+
+static void
+say(const char *fmt, ...)
+{
+	char line[PATH_MAX + 4 * LEX_WORD_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	if (tell != NULL)
+		tell(line);
+	else
+		fprintf(stderr, "%s\n", line);
+}
+
+void
+lex_tell(void (*fn)(const char *))
+{
+	tell = fn;
+}
 
 static void *
 xcalloc(size_t size)
@@ -170,7 +197,7 @@ print_notes(void)
 		    note_cmp);
 	for (i = 0; i < lex.nnotes; i++) {
 		n = &lex.notes[i];
-		fprintf(stderr, "%s:%d: %s%s\n", n->place.path, n->place.line,
+		say("%s:%d: %s%s", n->place.path, n->place.line,
 		    n->warning ? "warning: " : "", n->text);
 		errors += !n->warning;
 		free(n->text);
@@ -238,6 +265,17 @@ push_file(FILE *stream, const char *path, const struct stat *st)
 	lex.depth++;
 }
 
+/* By the call that usbmgrd may make when it reads its policy again. */
+static int
+open_path(const char *path)
+{
+	struct open_how how;
+
+	memset(&how, 0, sizeof(how));
+	how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+}
+
 /* NULL, or why the file cannot be read. */
 static const char *
 open_file(const char *path, char *buf, size_t size)
@@ -247,7 +285,7 @@ open_file(const char *path, char *buf, size_t size)
 	FILE *stream;
 	int fd;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	fd = open_path(path);
 	if (fd == -1)
 		return strerror(errno);
 	if ((wrong = wrong_file(fd, path, &st, buf, size)) == NULL) {
@@ -280,7 +318,7 @@ lex_start(const char *path, enum conf_owner owner,
 	lex.nkeywords = n;
 	if ((wrong = open_file(path, buf, sizeof(buf))) == NULL)
 		return 0;
-	fprintf(stderr, "%s: %s\n", path, wrong);
+	say("%s: %s", path, wrong);
 	return -1;
 }
 

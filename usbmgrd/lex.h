@@ -23,6 +23,12 @@ struct lex_keyword {
 };
 
 /*
+ * lex_tell: call tell for each error and warning, a line without a newline,
+ * instead of printing it to stderr; NULL: print.
+ */
+void lex_tell(void (*tell)(const char *line));
+
+/*
  * lex_start: open the file; keywords, n of them, must be sorted by word.  0,
  * or -1 after a message.
  */

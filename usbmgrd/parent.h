@@ -7,6 +7,7 @@
 #define PARENT_H
 
 #include <stdint.h>
+#include "auditchain.h"
 #include "conf.h"
 
 /*
@@ -40,18 +41,33 @@ const char *users_ids(enum proc_id);
 int logs_init(const char *directory);
 
 /*
- * logs_open: the audit log of a process, appending, made 0640 when missing.
- * Returns a descriptor that is the caller's, or -1 with errno set.
+ * logs_open: the audit log of a process, appending, made 0640 when missing,
+ * and where the chain of its lines ends: in this file, or in the one that it
+ * was renamed to, FILE.1, or nowhere.  The lines are not understood, only
+ * hashed.  Returns a descriptor that is the caller's, or -1 with errno set.
  */
-int logs_open(enum proc_id);
+int logs_open(enum proc_id, struct auditchain *);
 
 /*
- * ctlsock_listen: make the control socket, mode 0660, of that group ("":
- * root's).  Refuses when somebody answers on it; replaces one that nobody
- * does.  exit(3) will remove it.  Returns the listening descriptor, the
- * caller's, or -1 after a message.
+ * logs_watch: call deleted when the log of a process was deleted, which then
+ * should open it again.
  */
-int ctlsock_listen(const char *path, const char *group);
+void logs_watch(void (*deleted)(enum proc_id));
+
+/*
+ * logs_again: use the directory that has that name now.  -1 after a message
+ * if there is none that may be used; the one before is then kept.
+ */
+int logs_again(void);
+
+/*
+ * ctlsock_listen: make a control socket of that group ("": root's); mode
+ * 0660, or 0666 if it is readonly and has no group.  Refuses when somebody
+ * answers on it; replaces one that nobody does.  exit(3) will remove it.
+ * Returns the listening descriptor, the caller's, or -1 after a message.
+ * Once for each value of readonly.
+ */
+int ctlsock_listen(const char *path, const char *group, int readonly);
 
 /* usbfs_init: hold /dev open.  Ends the process when it cannot. */
 void usbfs_init(void);
@@ -95,6 +111,9 @@ void qmpsock_init(const struct qmpsock_ops *);
  * one that is shared may be released.
  */
 void qmpsock_add(uint32_t vm, const char *path, int shared);
+
+/* qmpsock_remove: forget that machine; no effect if there is none. */
+void qmpsock_remove(uint32_t vm);
 
 /*
  * qmpsock_release: the connection was closed, and no other one is made until

@@ -32,8 +32,9 @@ typedef struct {
 %token HANDOVER "handover" IF "if" INCLUDE "include" KERNEL "kernel"
 %token LOG "log" MANUFACTURER "manufacturer" MONITOR "monitor" NAME "name"
 %token PASS "pass" PLEDGE "pledge" PORT "port" PROCESS "process"
-%token PRODUCT "product" QMP "qmp" QUICK "quick" RELEASE "release"
-%token SERIAL "serial" SOCKET "socket" SPEED "speed" TIMEOUT "timeout" TO "to"
+%token PRODUCT "product" QMP "qmp" QUICK "quick" READONLY "readonly"
+%token RELEASE "release" REQUIRED "required" SERIAL "serial"
+%token SOCKET "socket" SPEED "speed" TIMEOUT "timeout" TO "to"
 %token UDEV "udev" USER "user" VM "vm"
 %token <string> STRING "a string"
 %token NEWLINE 10 "the end of the line"
@@ -55,7 +56,8 @@ grammar	: /* empty */
 
 statement: STRING EQUALS STRING { lex_define($1, $3); free($1); free($3); }
 	| LOG DIRECTORY STRING { build_log_directory($3); }
-	| control control_group
+	| LOG REQUIRED { build_log_required(); }
+	| control control_options { build_control_end(); }
 	| EVENTS AUTO { build_events(EVENTS_AUTO); }
 	| EVENTS UDEV { build_events(EVENTS_UDEV); }
 	| EVENTS KERNEL { build_events(EVENTS_KERNEL); }
@@ -69,8 +71,9 @@ timeout	: STRING STRING { build_timeout($1, $2); }
 control	: CONTROL SOCKET STRING { build_control($3); }
 	;
 
-control_group: /* empty */
-	| GROUP STRING { build_control_group($2); }
+control_options: /* empty */
+	| control_options GROUP STRING { build_control_group($3); }
+	| control_options READONLY { build_control_readonly(); }
 	;
 
 process	: PROCESS process_name { build_process($2); }
@@ -204,7 +207,9 @@ static const struct lex_keyword keywords[] = {
 	{ "product", PRODUCT },
 	{ "qmp", QMP },
 	{ "quick", QUICK },
+	{ "readonly", READONLY },
 	{ "release", RELEASE },
+	{ "required", REQUIRED },
 	{ "serial", SERIAL },
 	{ "socket", SOCKET },
 	{ "speed", SPEED },

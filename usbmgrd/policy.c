@@ -287,6 +287,15 @@ policy_decide(const struct policy *p, const struct usbdev *d)
 }
 
 void
+policy_hit(struct policy *p, const struct msg_rule *rule)
+{
+	const char *first = (const char *)&p->rules[0].msg;
+
+	p->rules[(size_t)((const char *)rule - first) / sizeof(p->rules[0])]
+	    .hits++;
+}
+
+void
 policy_explain(const struct policy *p, const struct usbdev *d,
     void (*cb)(const struct policy_match *, void *), void *arg)
 {

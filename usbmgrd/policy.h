@@ -25,6 +25,8 @@ extern const uint32_t rule_text_bits[TEXT_MAX];
 struct rule {
 	struct msg_rule msg;
 	char *text[TEXT_MAX]; /* NULL where msg.has has no such bit */
+	uint64_t
+	    hits; /* how often it decided on a device that came or changed */
 };
 
 struct policy {
@@ -36,6 +38,7 @@ struct policy {
 	size_t maxrules;
 	char *text[TEXT_MAX]; /* of the next rule */
 	struct ruleindex index;
+	uint8_t hash[AUDIT_HASH_LEN]; /* as in MSG_CONF_BEGIN */
 };
 
 /*
@@ -73,6 +76,9 @@ struct policy_match {
  * are not looked at.
  */
 struct policy_match policy_decide(const struct policy *, const struct usbdev *);
+
+/* policy_hit: count that this rule of the policy decided. */
+void policy_hit(struct policy *, const struct msg_rule *);
 
 /*
  * policy_explain: call cb for each rule that matches, in the order of the

@@ -499,6 +499,20 @@ qmpsock_lost(uint32_t vm, enum qmp_end end)
 }
 
 void
+qmpsock_remove(uint32_t vm)
+{
+	struct qmpsock *q = qmpsock_find(vm);
+
+	if (q == NULL)
+		return;
+	loop_timer_del(&q->retry);
+	unwatch(q, -1);
+	qmppeer_drop(&q->peer);
+	TAILQ_REMOVE(&qmpsocks.socks, q, entry);
+	free(q);
+}
+
+void
 qmpsock_suspend(void)
 {
 	struct qmpsock *q;

@@ -16,6 +16,7 @@
 #include "loop.h"
 #include "notify.h"
 #include "parent.h"
+#include "reload.h"
 #include "sandbox.h"
 #include "spawner.h"
 #include "watchdog.h"
@@ -23,6 +24,7 @@
 #define DEFAULT_CONF SYSCONFDIR "/usbmgrd.conf"
 
 static int parent_stop; /* SIGTERM or SIGINT came */
+static int parent_serves; /* the start is over */
 
 static void
 usage(void)
@@ -47,17 +49,24 @@ parent_signal(int signo)
 	case SIGUSR1:
 		children_reopen_logs();
 		break;
+	case SIGHUP:
+		if (parent_serves)
+			reload_now(0);
+		break;
 	}
 }
 
 static void
 open_own_log(void)
 {
-	int fd = logs_open(PROC_PARENT);
+	struct auditchain chain;
+	int fd = logs_open(PROC_PARENT, &chain);
 
 	if (fd == -1)
 		fatal("log file %s", proc_table[PROC_PARENT].log);
 	audit_open(fd);
+	audit_continue(&chain);
+	log_opened(1);
 }
 
 static void
@@ -69,15 +78,21 @@ confine(void)
 		fatal("%s", errstr);
 }
 
-/* From here on every way out is through children_stop. */
+/*
+ * From here on every way out is through children_stop, and the policy may be
+ * another one at the end.
+ */
 static int
-serve(const struct conf *conf, int control_fd, int debug, int verbose)
+serve(const struct conf *conf, int control_fd, int readonly_fd, int debug,
+    int verbose)
 {
 	int status = 1;
 
+	reload_audit(conf);
 	if (children_start(conf, debug, verbose) == 0 && !parent_stop) {
 		confine();
-		children_serve(control_fd);
+		children_serve(control_fd, readonly_fd);
+		parent_serves = 1;
 		log_info(
 		    "started: %u machines, %u rules", conf->nvms, conf->nrules);
 		notify("READY=1\nSTATUS=%u machines, %u rules", conf->nvms,
@@ -92,15 +107,17 @@ serve(const struct conf *conf, int control_fd, int debug, int verbose)
 		status = 0;
 	log_info("ended%s; devices stay in their machines",
 	    status == 0 ? "" : " after a failure");
+	json_num(audit_begin("end"), "status", status);
+	audit_end();
 	return status;
 }
 
 static int
-run(const struct conf *conf, int debug, int verbose)
+run(const char *path, struct conf *conf, int debug, int verbose)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGCHLD, SIGUSR1,
 		SIGHUP, 0 };
-	int control_fd;
+	int control_fd, readonly_fd = -1;
 
 	closefrom(STDERR_FILENO + 1);
 	if (users_find(conf) == -1)
@@ -110,12 +127,22 @@ run(const struct conf *conf, int debug, int verbose)
 	signal(SIGPIPE, SIG_IGN);
 	loop_init();
 	loop_signals(signals, parent_signal);
-	control_fd = ctlsock_listen(conf->control, conf->control_group);
-	if (control_fd == -1 || logs_init(conf->log_directory) == -1)
+	reload_init(path, conf);
+	control_fd = ctlsock_listen(conf->control, conf->control_group, 0);
+	if (control_fd == -1)
 		return 1;
+	if (conf->readonly[0] != '\0') {
+		readonly_fd =
+		    ctlsock_listen(conf->readonly, conf->readonly_group, 1);
+		if (readonly_fd == -1)
+			return 1;
+	}
+	if (logs_init(conf->log_directory) == -1)
+		return 1;
+	audit_require(conf->log_required);
 	open_own_log();
 	usbfs_init();
-	return serve(conf, control_fd, debug, verbose);
+	return serve(conf, control_fd, readonly_fd, debug, verbose);
 }
 
 int
@@ -162,5 +189,5 @@ main(int argc, char *argv[], char *envp[])
 		return 0;
 	}
 	log_set_verbose(verbose);
-	return run(conf, debug, verbose);
+	return run(path, conf, debug, verbose);
 }

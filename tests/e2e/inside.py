@@ -316,6 +316,7 @@ class Usbmgrd:
         self._install(build)
         self.process = None
         self.last = None
+        self.policies = set()
         shutil.rmtree(LOGS, ignore_errors=True)
         open(STDERR, "w").close()
 
@@ -330,6 +331,7 @@ class Usbmgrd:
                 shutil.copy(path, BINARIES)
 
     def write_policy(self, text):
+        self.policies.add(text)
         with open(POLICY, "w") as file:
             file.write(text)
 
@@ -427,6 +429,25 @@ class Usbmgrd:
         uevents = {record["uevent"] for record in found if "uevent" in record}
         return found + [record for record in self.log("monitor")
                         if record.get("uevent") in uevents]
+
+    def accounts(self):
+        """Whether the logs are whole, and the engine's replays; and why not.
+
+        Where the policy was another one meanwhile, the scenario knows which.
+        """
+        paths = ["%s/%s.log" % (LOGS, name) for name in LOG_NAMES]
+        words = [["audit", "verify", *paths]]
+        if len(self.policies) == 1:
+            words.append(["replay", "-f", POLICY, paths[1]])
+        for command in words:
+            done = subprocess.run(
+                [BINARIES + "/usbmgrctl", *command],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True, timeout=SECONDS,
+                check=False)
+            if done.returncode != 0:
+                return False, done.stderr or done.stdout
+        return True, ", ".join(command[0] for command in words)
 
     def evidence(self):
         """(title, text) of what explains a failure."""

@@ -241,6 +241,9 @@ class Scenario:
             self.ports.close()
         if status:
             raise Trouble("usbmgrd ended with status %d" % status)
+        if self.service.policies:
+            whole, text = self.service.accounts()
+            self.ok(whole, "the logs account for it: %s" % text)
 
     def explain(self):
         errors = [(machine.path("err"), inside.read(machine.path("err")))

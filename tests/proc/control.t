@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 from service import (ROOT, Service, equal, run, status_of,    # noqa: E402
                      test, wait_for)
 
-CLIENTS_MAX = 32
+CLIENTS_MAX = 16           # of one user
 NONE = b"\0\0\0\0"          # struct msg_none
 MACHINES = 50
 
@@ -174,7 +174,7 @@ def many():
     for _ in range(5):
         service.is_well()
     reasons = refusals(service)
-    equal(set(reasons), {"oldest of too many connections"})
+    equal(set(reasons), {"oldest of too many connections of a user"})
     equal(len(reasons) >= 100 - CLIENTS_MAX, True)
     equal(engine_files(service) < CLIENTS_MAX + 16, True)
     for client in clients:

@@ -151,7 +151,8 @@ def descriptors():
     equal(open_files(service.process.pid),
           sorted(std + loop + [log % "usbmgrd"] + ["socket"] * 5 + usbfs +
                  [service.logs, "/proc/%d" % service.process.pid,
-                  "anon_inode:[signalfd]", "anon_inode:inotify"]))
+                  "anon_inode:[signalfd]", "anon_inode:inotify",
+                  "anon_inode:inotify"]))
     equal(open_files(service.family()["spawner"]), sorted(std + ["socket"]))
 
 
@@ -331,7 +332,8 @@ def rotate():
              lambda: os.path.exists(service.logs + "/engine.log"))
     service.is_well()       # which the engine logs
     wait_for("it", lambda: service.log("engine"))
-    equal([line["event"] for line in service.log("engine")], ["control"])
+    equal([line["event"] for line in service.log("engine")],
+          ["log-opened", "control"])
     for name in LOGS:
         log = os.stat("%s/%s.log" % (service.logs, name))
         equal((stat.S_IMODE(log.st_mode), log.st_uid), (0o640, 0))
@@ -366,7 +368,7 @@ def ctl():
                       ("show", "rules?"), ("-j",), ("vms",)):
         result = service.ctl(*arguments)
         equal((result.returncode, result.stdout), (2, ""))
-        matches(result.stderr, r"(?s)(.*\n)?usage: usbmgrctl .*")
+        matches(result.stderr, r"usbmgrctl: .*expected .*")
 
 
 run()

@@ -128,8 +128,8 @@ void
 rig_start(struct rig *r)
 {
 	struct msg_peer peer = { PROC_ENGINE };
+	struct msg_log log = { .required = 0 };
 	struct msg_start start = { 0 };
-	struct msg_none none = { 0 };
 	int parent[2], engine[2], fd;
 
 	rig_bare(r);
@@ -145,7 +145,7 @@ rig_start(struct rig *r)
 	rig_link(r, RIG_ENGINE, engine[0]);
 	fd = open(r->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
-	rig_send(r, RIG_PARENT, MSG_LOG, &none, fd);
+	rig_send(r, RIG_PARENT, MSG_LOG, &log, fd);
 	rig_send(r, RIG_PARENT, MSG_PEER, &peer, engine[1]);
 	rig_send(r, RIG_PARENT, MSG_START, &start, -1);
 	rig_expect(r, MSG_READY, 0, NULL);

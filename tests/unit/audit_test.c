@@ -68,16 +68,22 @@ log_text(void)
 	return text;
 }
 
-/* The line, without its time, has to be this. */
+/* The line, without its times and what follows in prev, has to be this. */
 static void
 is_line(const char *line, const char *expected)
 {
-	static const char start[] = "{\"time\":\"", end[] = "Z\",";
-	const char *rest = strstr(line, end);
+	static const char start[] = "{\"time\":\"", end[] = "Z\",\"mono\":";
+	const char *rest = strstr(line, end), *prev = strstr(line, ",\"prev\"");
+	char between[256];
 
 	assert_int_equal(strncmp(line, start, strlen(start)), 0);
 	assert_non_null(rest);
-	assert_string_equal(rest + strlen(end), expected);
+	assert_non_null(prev);
+	rest += strlen(end);
+	assert_true(strspn(rest, "0123456789") > 0);
+	rest += strspn(rest, "0123456789");
+	snprintf(between, sizeof(between), "%.*s}\n", (int)(prev - rest), rest);
+	assert_string_equal(between, expected);
 }
 
 static void
@@ -97,7 +103,7 @@ line_has_time_process_seq_event(void **state)
 	    n, strlen("{\"time\":\"2026-01-01T00:00:00.000000Z\","));
 	assert_true(y >= 2024 && mo <= 12 && d <= 31);
 	snprintf(expected, sizeof(expected),
-	    "\"process\":\"engine\",\"seq\":%lld,\"event\":\"test\","
+	    ",\"process\":\"engine\",\"seq\":%lld,\"event\":\"test\","
 	    "\"text\":\"some text\"}\n",
 	    (long long)seq);
 	is_line(text, expected);
@@ -195,10 +201,10 @@ lost_lines_are_counted(void **state)
 	audit_open(dup(file));
 	write_line("test", "4");
 	text = log_text();
-	assert_non_null(strstr(text, "\"text\":\"4\"}\n"));
+	assert_non_null(strstr(text, "\"text\":\"4\",\"prev\":"));
 	seq++;
 	snprintf(expected, sizeof(expected),
-	    "\"process\":\"engine\",\"seq\":%lld,\"event\":\"lost\","
+	    ",\"process\":\"engine\",\"seq\":%lld,\"event\":\"lost\","
 	    "\"lines\":3}\n",
 	    (long long)seq);
 	is_line(strchr(text, '\n') + 1, expected);
@@ -215,15 +221,15 @@ line_that_is_too_long_is_lost(void **state)
 
 	(void)state;
 	j = audit_begin("test");
-	for (i = 0; i < 1000; i++)
+	for (i = 0; i < 2000; i++)
 		json_str(j, "text", "a long text");
 	audit_end();
 	seq++;
 	assert_string_equal(log_text(), "");
 	write_line("test", "short");
 	text = log_text();
-	assert_non_null(strstr(text, "\"text\":\"short\"}\n"));
-	assert_non_null(strstr(text, "\"event\":\"lost\",\"lines\":1}\n"));
+	assert_non_null(strstr(text, "\"text\":\"short\",\"prev\":"));
+	assert_non_null(strstr(text, "\"event\":\"lost\",\"lines\":1,"));
 	seq++;
 }
 
@@ -266,14 +272,14 @@ log_lines_go_there_too(void **state)
 	assert_non_null(strstr(log_text(),
 	    "\"event\":\"log\","
 	    "\"level\":\"warning\",\"message\":\"a\\u000ab: No such file "
-	    "or directory\"}\n"));
+	    "or directory\",\"prev\":"));
 	log_debug("not said");
 	assert_null(strstr(log_text(), "not said"));
 	log_set_verbose(1);
 	log_debug("said");
 	log_set_verbose(0);
 	assert_non_null(strstr(log_text(), "\"level\":\"debug\",\"message\":"
-					   "\"said\"}\n"));
+					   "\"said\",\"prev\":"));
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

@@ -459,6 +459,8 @@ only_these_processes_have_them(void **state)
 		{ "openat", 1U << PROC_MONITOR | 1U << PROC_SPAWNER },
 		{ "getdents64", 1U << PROC_MONITOR | 1U << PROC_SPAWNER },
 		{ "accept4", 1U << PROC_ENGINE | 1U << PROC_SPAWNER },
+		{ "lseek", 1U << PROC_PARENT | 1U << PROC_MONITOR |
+			       1U << PROC_SPAWNER },
 	};
 	enum proc_id proc;
 	size_t i, n;
