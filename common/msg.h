@@ -118,7 +118,8 @@ struct msg_vm {
 
 enum rule_action {
 	RULE_BLOCK,
-	RULE_PASS
+	RULE_PASS,
+	RULE_SOURCE /* what stands there comes from a manifest or from EVE */
 };
 
 /* What of a rule has a value to compare with. */
@@ -483,6 +484,47 @@ struct ctl_event {
 	char reason[MSG_TEXT_MAX];
 };
 
+/* Rules and machines that do not stand in the policy file. */
+
+#define MSG_ADAPTER_MAX 256
+#define MSG_KEY_MAX 64
+#define MSG_REFUSED_MAX 512
+#define EVE_STATES_MAX 8
+#define EVE_VM_FIRST 0x40000000U /* numbers of EVE's machines, from there on */
+#define EVE_VM_LAST 0x7fffffffU
+
+/* What a machine of the policy is to have of the manifests. */
+struct msg_adapter {
+	uint32_t vm;
+	char name[MSG_ADAPTER_MAX];
+};
+
+struct msg_manifest {
+	char name[MSG_BUS_MAX]; /* for reasons: "model.json" */
+};
+
+/* EVE's machines: all have the options of vm, whose number and name are 0. */
+struct msg_eve {
+	struct msg_vm vm;
+	uint32_t nstates;
+	uint32_t states[EVE_STATES_MAX]; /* in which a domain runs */
+	uint32_t last_vm; /* the highest number that one had; 0: none */
+};
+
+struct msg_refused {
+	char text[MSG_REFUSED_MAX];
+};
+
+/* Name of a file of EVE, without its ".json". */
+struct msg_key {
+	char key[MSG_KEY_MAX];
+};
+
+struct msg_vm_name {
+	uint32_t vm; /* the number that it is to have */
+	char name[MSG_VM_NAME_MAX];
+};
+
 #pragma GCC diagnostic pop
 
 /* Sets of processes. */
@@ -622,7 +664,32 @@ struct ctl_event {
 	X(MSG_RELOAD_DONE, P(PARENT), P(ENGINE), struct msg_done, 0,           \
 	    "what became of it")                                               \
 	X(MSG_VM_LEFT, P(ENGINE), P(PARENT), struct msg_vm_number, 0,          \
-	    "a machine that left the policy has no device any more")
+	    "a machine that left the policy has no device any more")           \
+	/* manifest and EVE */                                                 \
+	X(MSG_CONF_ADAPTER, P(PARENT), P(ENGINE), struct msg_adapter, 0,       \
+	    "what a machine has of the manifests")                             \
+	X(MSG_CONF_MANIFEST, P(PARENT), P(ENGINE), struct msg_manifest, 1,     \
+	    "the manifest that the rule that follows stands for")              \
+	X(MSG_CONF_EVE, P(PARENT), P(ENGINE), struct msg_eve, 0,               \
+	    "EVE's machines, which the rule that follows stands for")          \
+	X(MSG_CONF_REFUSED, P(ENGINE), P(PARENT), struct msg_refused, 0,       \
+	    "the policy cannot be used; the one before stays in force")        \
+	X(MSG_EVE_BEGIN, P(PARENT), P(ENGINE), struct msg_none, 0,             \
+	    "all files of EVE follow")                                         \
+	X(MSG_EVE_ADAPTERS, P(PARENT), P(ENGINE), struct msg_none, 1,          \
+	    "EVE's AssignableAdapters")                                        \
+	X(MSG_EVE_ADAPTERS_GONE, P(PARENT), P(ENGINE), struct msg_none, 0,     \
+	    "that file is not there any more")                                 \
+	X(MSG_EVE_DOMAIN, P(PARENT), P(ENGINE), struct msg_key, 1,             \
+	    "a DomainStatus of EVE")                                           \
+	X(MSG_EVE_DOMAIN_GONE, P(PARENT), P(ENGINE), struct msg_key, 0,        \
+	    "that file is not there any more")                                 \
+	X(MSG_EVE_END, P(PARENT), P(ENGINE), struct msg_none, 0,               \
+	    "that were all files of EVE")                                      \
+	X(MSG_EVE_VM, P(ENGINE), P(PARENT), struct msg_vm_name, 0,             \
+	    "a machine of EVE to connect to")                                  \
+	X(MSG_EVE_VM_GONE, P(ENGINE), P(PARENT), struct msg_vm_number, 0,      \
+	    "a machine of EVE that is no longer wanted")
 
 #define MSG_ENUM(type, from, to, payload, fd, text) type,
 enum msg_type {

@@ -56,8 +56,8 @@ static const char *const beneath_calls[] = { "openat2", "fstat", "lseek",
 /* Which interface and what with it is behind a pointer, too. */
 static const char *const usbfs_calls[] = { NULL };
 
-static const char *const watch_calls[] = { "inotify_add_watch",
-	"inotify_rm_watch", NULL };
+static const char *const watch_calls[] = { "inotify_init1", "inotify_add_watch",
+	"inotify_rm_watch", "getdents64", NULL };
 
 static const char *const children_calls[] = { "wait4", "waitid", NULL };
 
@@ -96,7 +96,7 @@ const struct promise promise_table[] = {
 	{ "control", "accept clients on the control socket", control_calls },
 	{ "beneath", "open files beneath directories that are held",
 	    beneath_calls },
-	{ "watch", "watch directories for sockets, processes for their end",
+	{ "watch", "watch and list directories, watch processes for their end",
 	    watch_calls },
 	{ "usbfs", "bind the host's drivers to a USB device", usbfs_calls },
 	{ "children", "end and reap the other processes, make their channels",

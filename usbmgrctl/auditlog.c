@@ -284,6 +284,9 @@ auditlog_replay(
 		       "the log before this one, too";
 	if (ev->type == REPLAY_ACTION)
 		return confirm(ev);
+	if (ev->type == REPLAY_EVE)
+		return "what EVE published is not in the log, so from here on "
+		       "it cannot be replayed";
 	if ((why = check_none_left()) != NULL)
 		return why;
 	if (ev->at < log_.now && log_.conf != NULL)

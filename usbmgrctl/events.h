@@ -7,6 +7,7 @@
 #define EVENTS_H
 
 #include <stddef.h>
+#include "evejson.h"
 #include "msg.h"
 
 /* The events that replay reads, one JSON object a line. */
@@ -18,11 +19,15 @@ enum replay_type {
 	REPLAY_VM_DOWN,
 	REPLAY_ATTACH_FAILED,
 	REPLAY_TICK,
+	REPLAY_ADAPTERS,
+	REPLAY_DOMAIN,
+	REPLAY_DOMAIN_DELETE,
 	/* of audit logs only */
 	REPLAY_SKIP, /* a line that says nothing to the engine's core */
 	REPLAY_START,
 	REPLAY_POLICY,
 	REPLAY_SCAN_DONE,
+	REPLAY_EVE, /* what EVE published, which is not in the line */
 	REPLAY_VM_SOCKET,
 	REPLAY_VM_HAS,
 	REPLAY_VM_DROPPED,
@@ -58,6 +63,9 @@ struct replay_event {
 	int force; /* OVERRIDE */
 	uint32_t uid; /* OVERRIDE */
 	char reason[MSG_TEXT_MAX]; /* ACTION */
+	struct bundle_list *adapters; /* ADAPTERS; the caller's */
+	struct domain *domain; /* DOMAIN; the caller's */
+	char domain_name[MSG_VM_NAME_MAX]; /* DOMAIN_DELETE */
 };
 
 /*

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include "conf.h"
 #include "core.h"
 #include "errors.h"
@@ -19,9 +20,16 @@
 
 #define DEFAULT_CONF SYSCONFDIR "/usbmgrd.conf"
 
+/* Of machines that may be forgotten before their action is printed. */
+struct vm_name {
+	SLIST_ENTRY(vm_name) entry;
+	char name[MSG_VM_NAME_MAX];
+};
+
 static struct {
 	const struct replay_input *in;
 	int audit; /* an audit log, 0: not, -1: not known yet */
+	SLIST_HEAD(, vm_name) names;
 	const char *path;
 	unsigned long line;
 	int silent; /* actions are not printed */
@@ -37,6 +45,21 @@ static struct {
 } replay = { .now = 1, .audit = -1 };
 
 static void replay_event(struct core_event *);
+
+static const char *
+keep_name(const char *name)
+{
+	struct vm_name *n;
+
+	SLIST_FOREACH(n, &replay.names, entry)
+		if (strcmp(n->name, name) == 0)
+			return n->name;
+	if ((n = calloc(1, sizeof(*n))) == NULL)
+		fatal("calloc");
+	strlcpy(n->name, name, sizeof(n->name));
+	SLIST_INSERT_HEAD(&replay.names, n, entry);
+	return n->name;
+}
 
 static void
 append(struct core_action **list, size_t *n, size_t *max,
@@ -81,6 +104,10 @@ replay_event(struct core_event *ev)
 		fatal("reallocarray");
 	memcpy(copy, actions, n * sizeof(*copy));
 	for (i = 0; i < n; i++) {
+		if (copy[i].type == ACT_VM_NEW || copy[i].type == ACT_VM_GONE)
+			continue;
+		if (copy[i].vmname != NULL)
+			copy[i].vmname = keep_name(copy[i].vmname);
 		append(&replay.actions, &replay.nactions, &replay.maxactions,
 		    &copy[i]);
 		if (copy[i].type == ACT_ATTACH)
@@ -223,6 +250,26 @@ tick(const struct replay_event *ev)
 	replay.now = until;
 }
 
+static void
+adapters(const struct replay_event *ev)
+{
+	struct core_event cev = { .type = EV_EVE_ADAPTERS,
+		.u.adapters = ev->adapters };
+
+	replay_event(&cev);
+}
+
+/* A domain is known by its name here, by that of its file in EVE. */
+static void
+domain(enum core_event_type type, const char *name, struct domain *status)
+{
+	struct core_domain d = { .status = status };
+	struct core_event cev = { .type = type, .u.domain = &d };
+
+	strlcpy(d.key, name, sizeof(d.key));
+	replay_event(&cev);
+}
+
 /* NULL, or what is wrong with an event that could be read. */
 static const char *
 replay_one(const struct replay_event *ev)
@@ -243,6 +290,15 @@ replay_one(const struct replay_event *ev)
 		return attach_failed(ev);
 	case REPLAY_TICK:
 		tick(ev);
+		return NULL;
+	case REPLAY_ADAPTERS:
+		adapters(ev);
+		return NULL;
+	case REPLAY_DOMAIN:
+		domain(EV_EVE_DOMAIN, ev->domain->name, ev->domain);
+		return NULL;
+	case REPLAY_DOMAIN_DELETE:
+		domain(EV_EVE_DOMAIN_GONE, ev->domain_name, NULL);
 		return NULL;
 	default:
 		return "event of an audit log";
@@ -271,6 +327,7 @@ replay_policy(const struct conf *conf)
 
 	if ((replay.core = core_new()) == NULL)
 		fatal("core_new");
+	core_alone(replay.core);
 	policy.u.policy = conf_policy(conf, &wrong);
 	if (policy.u.policy == NULL)
 		fatalx("policy: %s", wrong);
@@ -368,6 +425,8 @@ replay_run(const struct replay_input *in)
 		if (conf == NULL)
 			return -1;
 		auditlog_policy(conf);
+		if (conf_open(conf) == -1 || conf_load(conf) == -1)
+			return -1;
 		if (i == 0)
 			replay.conf = conf;
 	}
@@ -384,8 +443,14 @@ replay_run(const struct replay_input *in)
 static void
 replay_free(void)
 {
+	struct vm_name *n;
+
 	core_free(replay.core);
 	auditlog_free();
+	while ((n = SLIST_FIRST(&replay.names)) != NULL) {
+		SLIST_REMOVE_HEAD(&replay.names, entry);
+		free(n);
+	}
 	free(replay.actions);
 	free(replay.pending);
 }
@@ -437,10 +502,14 @@ int
 check_file(const char *file)
 {
 	struct conf *conf = conf_parse(file, CONF_ROOT_ONLY);
+	int rc;
 
 	if (conf == NULL)
 		return 1;
+	rc = conf_open(conf) == -1 || conf_load(conf) == -1;
 	conf_free(conf);
+	if (rc != 0)
+		return 1;
 	fprintf(stderr, "configuration OK\n");
 	return 0;
 }

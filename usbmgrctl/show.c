@@ -118,7 +118,7 @@ rule_text(struct ctl_policy_rule *r)
 		rule.text[i] = r->text[i];
 	if ((out = open_memstream(&text, &len)) == NULL)
 		fatal("open_memstream");
-	conf_print_rule(&rule, out, rule_vm_name, r);
+	conf_print_rule(NULL, &rule, out, rule_vm_name, r);
 	if (fclose(out) == EOF)
 		fatal("open_memstream");
 	text[strcspn(text, "\n")] = '\0';

@@ -19,6 +19,7 @@
 #include "log.h"
 #include "notify.h"
 #include "parent.h"
+#include "parent_eve.h"
 #include "reload.h"
 #include "restart.h"
 #include "sandbox.h"
@@ -67,6 +68,22 @@ static struct chan *
 to(enum proc_id proc)
 {
 	return &children[proc].chan;
+}
+
+void
+children_send(
+    enum proc_id proc, enum msg_type type, const void *payload, int fd)
+{
+	if (chan_is_open(to(proc)))
+		chan_send(to(proc), type, payload, fd);
+	else if (fd != -1)
+		close(fd);
+}
+
+int
+children_flush(enum proc_id proc)
+{
+	return chan_flush(to(proc));
 }
 
 /* The first start is over: from now on one that dies is started again. */
@@ -200,7 +217,7 @@ tell_process(enum proc_id proc)
 	    p->has_promises ? p->promises : sandbox_promises(proc),
 	    sizeof(m.promises));
 	if (m.pid > 0)
-		children_tell_engine(MSG_PROCESS, &m);
+		children_send(PROC_ENGINE, MSG_PROCESS, &m, -1);
 }
 
 static void
@@ -240,21 +257,7 @@ send_rule(const struct conf_rule *rule)
 void
 children_vm(const struct msg_vm *vm)
 {
-	children_tell_qmpclient(MSG_QMP_VM, vm);
-}
-
-void
-children_tell_engine(enum msg_type type, const void *payload)
-{
-	if (chan_is_open(to(PROC_ENGINE)))
-		chan_send(to(PROC_ENGINE), type, payload, -1);
-}
-
-void
-children_tell_qmpclient(enum msg_type type, const void *payload)
-{
-	if (chan_is_open(to(PROC_QMPCLIENT)))
-		chan_send(to(PROC_QMPCLIENT), type, payload, -1);
+	children_send(PROC_QMPCLIENT, MSG_QMP_VM, vm, -1);
 }
 
 static void
@@ -265,9 +268,10 @@ send_machines(const struct conf *conf)
 	TAILQ_FOREACH(vm, &conf->vms, entry)
 		children_vm(&vm->msg);
 	reload_each_leaving(children_vm);
+	parent_eve_send_machines();
 }
 
-static void
+static int
 send_policy(const struct conf *conf)
 {
 	struct msg_conf_begin begin = { .vms = conf->nvms,
@@ -279,13 +283,18 @@ send_policy(const struct conf *conf)
 	chan_send(to(PROC_ENGINE), MSG_CONF_BEGIN, &begin, -1);
 	TAILQ_FOREACH(vm, &conf->vms, entry)
 		chan_send(to(PROC_ENGINE), MSG_CONF_VM, &vm->msg, -1);
+	parent_eve_send_adapters(conf);
 	TAILQ_FOREACH(rule, &conf->rules, entry) {
+		if (rule->source != NULL &&
+		    parent_eve_send_source(conf, rule->source) == -1)
+			return -1;
 		send_rule(rule);
 		/* A long policy may be more than a channel's queue holds. */
 		if (chan_flush(to(PROC_ENGINE)) == -1)
-			return; /* why will be seen: it ended or is overdue */
+			return 0; /* why will be seen: it ended or is overdue */
 	}
 	chan_send(to(PROC_ENGINE), MSG_CONF_END, &none, -1);
+	return 0;
 }
 
 /* An engine that is not there gets it when it is. */
@@ -293,8 +302,14 @@ void
 children_policy(const struct conf *conf)
 {
 	policy = conf;
-	if (chan_is_open(to(PROC_ENGINE)))
-		send_policy(conf);
+	if (chan_is_open(to(PROC_ENGINE)) && send_policy(conf) == -1)
+		end_child(PROC_ENGINE, "cannot have its policy");
+}
+
+void
+children_policy_stays(const struct conf *conf)
+{
+	policy = conf;
 }
 
 static int
@@ -325,8 +340,8 @@ start_overdue(void *arg)
 	loop_end(1);
 }
 
-/* All that a child needs but its siblings. */
-static void
+/* All that a child needs but its siblings.  -1 after a message. */
+static int
 send_start(enum proc_id proc)
 {
 	struct msg_start start = { .verbose = (uint32_t)verbose };
@@ -335,7 +350,8 @@ send_start(enum proc_id proc)
 	case PROC_ENGINE:
 		reload_forget_leaving();
 		start.last_request = last_request;
-		send_policy(policy);
+		if (send_policy(policy) == -1)
+			return -1;
 		break;
 	case PROC_MONITOR:
 		send_file(MSG_MOUNTINFO, proc_self, "mountinfo");
@@ -345,6 +361,7 @@ send_start(enum proc_id proc)
 		send_machines(policy);
 	}
 	chan_send(to(proc), MSG_START, &start, -1);
+	return 0;
 }
 
 int
@@ -374,8 +391,12 @@ children_start(const struct conf *conf, int debug, int verbosity)
 	loop_timer_set(&deadline, START_DEADLINE, start_overdue, NULL);
 	connect_children(PROC_ENGINE, PROC_MONITOR);
 	connect_children(PROC_ENGINE, PROC_QMPCLIENT);
+	parent_eve_init(conf);
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
-		send_start(proc);
+		if (send_start(proc) == -1) {
+			loop_timer_del(&deadline);
+			return -1;
+		}
 	status = loop_run();
 	loop_timer_del(&deadline);
 	return status == 0 ? 0 : -1;
@@ -488,13 +509,19 @@ child_again(void *arg)
 		end_child(proc, "cannot have its log");
 		return;
 	}
+	if (proc == PROC_ENGINE)
+		parent_eve_forget_machines();
 	connect_with_running(proc);
-	send_start(proc);
+	if (send_start(proc) == -1) {
+		end_child(proc, "cannot have its policy");
+		return;
+	}
 	tell_process(proc);
 	if (proc == PROC_ENGINE) {
 		tell_processes();
 		qmpsock_each_failed(tell_engine_socket);
 		give_control_sockets();
+		parent_eve_serve();
 	}
 }
 
@@ -726,21 +753,24 @@ parent_qmp_lost(struct chan *c, const struct msg_qmp_lost *m)
 	if (reload_vm_has_left(m->vm))
 		return;
 	if (m->end >= QMP_END_MAX ||
-	    qmpsock_lost(m->vm, (enum qmp_end)m->end) == -1)
+	    (qmpsock_lost(m->vm, (enum qmp_end)m->end) == -1 &&
+		!parent_eve_left(m->vm)))
 		chan_fail(c, "lost a connection that there was not");
 }
 
 static void
 parent_qmp_release(struct chan *c, const struct msg_vm_number *m)
 {
-	if (!reload_vm_has_left(m->vm) && qmpsock_release(m->vm) == -1)
+	if (!reload_vm_has_left(m->vm) && qmpsock_release(m->vm) == -1 &&
+	    !parent_eve_left(m->vm))
 		chan_fail(c, "released a connection that there was not");
 }
 
 static void
 parent_qmp_want(struct chan *c, const struct msg_vm_number *m)
 {
-	if (!reload_vm_has_left(m->vm) && qmpsock_want(m->vm) == -1)
+	if (!reload_vm_has_left(m->vm) && qmpsock_want(m->vm) == -1 &&
+	    !parent_eve_left(m->vm))
 		chan_fail(c, "wants a connection to a machine it did not "
 			     "release");
 }
@@ -757,6 +787,23 @@ parent_ready(struct chan *c)
 		child_is_back(c->peer);
 	else if (all_ready())
 		loop_end(0);
+}
+
+static void
+parent_conf_refused(struct chan *c, const struct msg_refused *m)
+{
+	if (!msg_string_ok(m->text, sizeof(m->text))) {
+		chan_fail(c, "refused a policy without a reason");
+		return;
+	}
+	if (!policy_done || !children[PROC_ENGINE].ready)
+		log_warnx("policy: %s", m->text);
+	if (!policy_done)
+		loop_end(1);
+	else if (!children[PROC_ENGINE].ready)
+		end_child(PROC_ENGINE, "was refused its policy");
+	else
+		reload_refused(m->text);
 }
 
 static void
@@ -822,6 +869,15 @@ parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 	case MSG_WANT_VERBOSE:
 		parent_want_verbose(payload);
 		break;
+	case MSG_CONF_REFUSED:
+		parent_conf_refused(c, payload);
+		break;
+	case MSG_EVE_VM:
+		parent_eve_vm(c, payload);
+		break;
+	case MSG_EVE_VM_GONE:
+		parent_eve_vm_gone(c, payload);
+		break;
 	default:
 		chan_fail(c, msg_name(type));
 	}
@@ -879,4 +935,5 @@ children_serve(int control_fd, int readonly_fd)
 	TAILQ_FOREACH(vm, &policy->vms, entry)
 		qmpsock_add(
 		    vm->msg.vm, vm->qmp, vm->msg.monitor == MONITOR_SHARED);
+	parent_eve_serve();
 }

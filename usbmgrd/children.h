@@ -7,6 +7,7 @@
 #define CHILDREN_H
 
 #include "conf.h"
+#include "msg.h"
 
 /*
  * children_start: start all children, connect them with each other, give
@@ -30,9 +31,8 @@ void children_serve(int control_fd, int readonly_fd);
 void children_policy(const struct conf *);
 void children_vm(const struct msg_vm *);
 
-/* children_tell_engine, children_tell_qmpclient: one message. */
-void children_tell_engine(enum msg_type, const void *);
-void children_tell_qmpclient(enum msg_type, const void *);
+/* children_policy_stays: that one was refused; this one is in force. */
+void children_policy_stays(const struct conf *);
 
 /*
  * children_stop: close all channels, wait for the children to end, kill what
@@ -46,6 +46,12 @@ void children_stop(void);
  */
 int children_reap(void);
 
+/*
+ * children_send: to that child; takes fd.  children_flush: wait until what
+ * was sent is written; 0 or -1.
+ */
+void children_send(enum proc_id, enum msg_type, const void *payload, int fd);
+int children_flush(enum proc_id);
 /* children_restarts: how often a child was started again. */
 uint32_t children_restarts(enum proc_id);
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "classes.h"
-#include "conf.h"
+#include "confint.h"
 #include "log.h"
 
 static const char *const events_names[] = { [EVENTS_AUTO] = "auto",
@@ -27,6 +27,7 @@ conf_free(struct conf *conf)
 
 	if (conf == NULL)
 		return;
+	conf_free_sources(conf);
 	while ((vm = TAILQ_FIRST(&conf->vms)) != NULL) {
 		TAILQ_REMOVE(&conf->vms, vm, entry);
 		free(vm);
@@ -149,9 +150,8 @@ print_vms(const struct msg_rule *m, FILE *out,
 		fputs(" }", out);
 }
 
-void
-conf_print_rule(const struct conf_rule *rule, FILE *out,
-    const char *(*name)(const void *, uint32_t), const void *arg)
+static void
+print_what(const struct conf_rule *rule, FILE *out)
 {
 	const struct msg_rule *m = &rule->msg;
 
@@ -162,6 +162,20 @@ conf_print_rule(const struct conf_rule *rule, FILE *out,
 		fputs(" all", out);
 	print_place(m, out);
 	print_identity(rule, out);
+}
+
+void
+conf_print_rule(const struct conf *conf, const struct conf_rule *rule,
+    FILE *out, const char *(*name)(const void *, uint32_t), const void *arg)
+{
+	const struct msg_rule *m = &rule->msg;
+
+	if (rule->source != NULL)
+		conf_print_source(conf, rule->source, out);
+	else if (m->action == RULE_SOURCE)
+		fputs("a manifest, or eve", out);
+	else
+		print_what(rule, out);
 	if (m->action == RULE_PASS)
 		print_vms(m, out, name, arg);
 	if (m->flags & RULE_EVEN_IF_BUSY)
@@ -170,12 +184,9 @@ conf_print_rule(const struct conf_rule *rule, FILE *out,
 	fputc('\n', out);
 }
 
-static void
-print_vm(const struct conf_vm *vm, FILE *out)
+void
+conf_print_vm_options(const struct msg_vm *m, enum monitor_use usual, FILE *out)
 {
-	const struct msg_vm *m = &vm->msg;
-
-	fprintf(out, "vm \"%s\" qmp \"%s\"", m->name, vm->qmp);
 	if (m->bus[0] != '\0')
 		fprintf(out, " bus \"%s\"", m->bus);
 	if (m->first_port != 0 && m->first_port == m->last_port)
@@ -186,14 +197,25 @@ print_vm(const struct conf_vm *vm, FILE *out)
 	if (m->handover != HANDOVER_AUTO)
 		fprintf(out, " handover %s",
 		    m->handover == HANDOVER_FD ? "fd" : "address");
-	if (m->monitor == MONITOR_SHARED)
-		fputs(" monitor shared", out);
+	if (m->monitor != usual)
+		fprintf(out, " monitor %s",
+		    m->monitor == MONITOR_SHARED ? "shared" : "persistent");
 	if (m->release == RELEASE_NOBODY)
 		fputs(" release nobody", out);
 	if (m->greeting_ms != QMP_TIMEOUT_DEFAULT)
 		fprintf(out, " timeout greeting %u", m->greeting_ms / 1000);
 	if (m->reply_ms != QMP_TIMEOUT_DEFAULT)
 		fprintf(out, " timeout reply %u", m->reply_ms / 1000);
+}
+
+static void
+print_vm(const struct conf *conf, const struct conf_vm *vm, FILE *out)
+{
+	const struct msg_vm *m = &vm->msg;
+
+	fprintf(out, "vm \"%s\" qmp \"%s\"", m->name, vm->qmp);
+	conf_print_vm_options(m, MONITOR_PERSISTENT, out);
+	conf_print_adapters(conf, m->vm, out);
 	fputc('\n', out);
 }
 
@@ -232,9 +254,9 @@ conf_print(const struct conf *conf, FILE *out)
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		print_process(proc, &conf->processes[proc], out);
 	TAILQ_FOREACH(vm, &conf->vms, entry)
-		print_vm(vm, out);
+		print_vm(conf, vm, out);
 	TAILQ_FOREACH(rule, &conf->rules, entry)
-		conf_print_rule(rule, out, vm_name, conf);
+		conf_print_rule(conf, rule, out, vm_name, conf);
 }
 
 void
@@ -299,9 +321,14 @@ conf_policy(const struct conf *conf, const char **why)
 	TAILQ_FOREACH(vm, &conf->vms, entry)
 		if (*why == NULL)
 			*why = policy_add_vm(policy, &vm->msg);
-	TAILQ_FOREACH(rule, &conf->rules, entry)
+	if (*why == NULL)
+		*why = conf_add_adapters(conf, policy);
+	TAILQ_FOREACH(rule, &conf->rules, entry) {
+		if (*why == NULL && rule->source != NULL)
+			*why = conf_add_source(conf, rule->source, policy);
 		if (*why == NULL)
 			*why = add_rule(policy, rule);
+	}
 	if (*why == NULL) {
 		conf_hash(conf, policy->hash);
 		return policy;

@@ -33,6 +33,33 @@ struct lex_place {
 	int line;
 };
 
+/* A manifest, or EVE, where it stands among the rules. */
+struct conf_source {
+	TAILQ_ENTRY(conf_source) entry;
+	int is_eve;
+	char path[PATH_MAX]; /* of a manifest */
+	char *where; /* "dir/usbmgrd.conf:12" */
+	int fd; /* of a manifest that was opened, or -1 */
+	struct bundles *bundles; /* of one that was loaded, or NULL */
+};
+
+/* What a machine is to have of the manifests. */
+struct conf_adapter {
+	TAILQ_ENTRY(conf_adapter) entry;
+	struct msg_adapter msg;
+	char *where; /* "dir/usbmgrd.conf:12" */
+};
+
+/* Where EVE's files and sockets are, and what its machines are like. */
+struct conf_eve {
+	int is_set;
+	char adapters[PATH_MAX];
+	char domains[PATH_MAX];
+	struct conf_vm vm; /* qmp has "%s" for the name */
+	uint32_t nstates;
+	uint32_t states[EVE_STATES_MAX];
+};
+
 /* A rule with lists is several of these, with the same msg.where. */
 struct conf_rule {
 	TAILQ_ENTRY(conf_rule) entry;
@@ -40,6 +67,7 @@ struct conf_rule {
 	char *text[TEXT_MAX]; /* as in struct rule */
 	int has_product; /* also "*:*" */
 	struct lex_place place;
+	struct conf_source *source; /* of a RULE_SOURCE */
 };
 
 /* What the file says of a process. */
@@ -66,6 +94,10 @@ struct conf {
 	uint32_t nrules;
 	TAILQ_HEAD(, conf_vm) vms;
 	TAILQ_HEAD(, conf_rule) rules;
+	TAILQ_HEAD(, conf_source) sources;
+	TAILQ_HEAD(, conf_adapter) adapters;
+	struct conf_eve eve;
+	int root_only; /* files must be root's */
 };
 
 /* Whose the file may be. */
@@ -101,9 +133,9 @@ void conf_hash(const struct conf *, uint8_t[AUDIT_HASH_LEN]);
 
 /*
  * conf_print_rule: one rule, with its newline; name gives the names of
- * machines.
+ * machines.  Only a rule with a source needs the conf.
  */
-void conf_print_rule(const struct conf_rule *, FILE *,
+void conf_print_rule(const struct conf *, const struct conf_rule *, FILE *,
     const char *(*name)(const void *arg, uint32_t vm), const void *arg);
 
 /* conf_rule_text: the message for a text that the rule has. */
@@ -111,7 +143,34 @@ void conf_rule_text(
     const struct conf_rule *, unsigned int which, struct msg_rule_text *);
 
 /*
- * conf_policy: what the engine decides by.  The caller's; or NULL with *why,
+ * conf_open: open the manifests, which must be regular files of a bounded
+ * size, reached without a symbolic link, and root's if the policy file must.
+ * 0, or -1 after messages.  conf_close closes what is open.
+ */
+int conf_open(struct conf *);
+void conf_close(struct conf *);
+
+/*
+ * conf_open_manifest: the same for one; a descriptor that is the caller's,
+ * or -1 with the reason in why.
+ */
+int conf_open_manifest(
+    const struct conf *, const struct conf_source *, char *why, size_t n);
+
+/*
+ * conf_load: read the manifests that conf_open opened, and look up what
+ * machines are to have of them.  Prints errors and warnings as conf_parse
+ * does, with the column for those in manifests.  0, or -1 after errors.  Not
+ * for a process with privileges.
+ */
+int conf_load(struct conf *);
+
+/* conf_eve_msg: the message for the machines of EVE. */
+void conf_eve_msg(const struct conf *, struct msg_eve *);
+
+/*
+ * conf_policy: what the engine decides by, with the manifests that were
+ * loaded, which it takes; the others are empty.  The caller's; or NULL with *why,
  * which is for memory only when the conf comes from conf_parse.
  */
 struct policy *conf_policy(const struct conf *, const char **why);

@@ -32,6 +32,8 @@ build_start(void)
 	build.conf = build_alloc(sizeof(*build.conf));
 	TAILQ_INIT(&build.conf->vms);
 	TAILQ_INIT(&build.conf->rules);
+	TAILQ_INIT(&build.conf->sources);
+	TAILQ_INIT(&build.conf->adapters);
 	TAILQ_INIT(&build.refs);
 	build_rule_init();
 }
@@ -50,8 +52,8 @@ set_string(char *to, size_t size, char *value, const char *what)
 	free(value);
 }
 
-static void
-set_path(char *to, size_t size, char *value, const char *what)
+void
+build_set_path(char *to, size_t size, char *value, const char *what)
 {
 	if (value[0] == '/') {
 		set_string(to, size, value, what);
@@ -65,8 +67,8 @@ set_path(char *to, size_t size, char *value, const char *what)
 void
 build_log_directory(char *value)
 {
-	set_path(build.conf->log_directory, sizeof(build.conf->log_directory),
-	    value, "log directory");
+	build_set_path(build.conf->log_directory,
+	    sizeof(build.conf->log_directory), value, "log directory");
 }
 
 void
@@ -106,8 +108,8 @@ build_control_end(void)
 	struct conf *conf = build.conf;
 	int ro = build.control.readonly;
 
-	set_path(ro ? conf->readonly : conf->control, sizeof(conf->control),
-	    build.control.path,
+	build_set_path(ro ? conf->readonly : conf->control,
+	    sizeof(conf->control), build.control.path,
 	    ro ? "readonly control socket" : "control socket");
 	if (build.control.group != NULL)
 		set_string(ro ? conf->readonly_group : conf->control_group,
@@ -250,7 +252,7 @@ build_vm_qmp(char *value)
 			lex_error(lex_here(),
 			    "qmp \"%s\" is the socket of vm \"%s\"", value,
 			    vm->msg.name);
-	set_path(build.vm->qmp, sizeof(build.vm->qmp), value, "qmp");
+	build_set_path(build.vm->qmp, sizeof(build.vm->qmp), value, "qmp");
 }
 
 void
@@ -432,15 +434,20 @@ timeout_of(uint32_t own, uint32_t common)
 }
 
 static void
+fill_timeouts_of(const struct conf *conf, struct msg_vm *m)
+{
+	m->greeting_ms = timeout_of(m->greeting_ms, conf->greeting_ms);
+	m->reply_ms = timeout_of(m->reply_ms, conf->reply_ms);
+}
+
+static void
 fill_timeouts(struct conf *conf)
 {
 	struct conf_vm *vm;
 
-	TAILQ_FOREACH(vm, &conf->vms, entry) {
-		vm->msg.greeting_ms =
-		    timeout_of(vm->msg.greeting_ms, conf->greeting_ms);
-		vm->msg.reply_ms = timeout_of(vm->msg.reply_ms, conf->reply_ms);
-	}
+	TAILQ_FOREACH(vm, &conf->vms, entry)
+		fill_timeouts_of(conf, &vm->msg);
+	fill_timeouts_of(conf, &conf->eve.vm.msg);
 }
 
 void
@@ -507,6 +514,7 @@ build_finish(void)
 	free(build.control.path);
 	free(build.control.group);
 	resolve();
+	build_sources_finish();
 	if (conf->log_directory[0] == '\0')
 		strlcpy(conf->log_directory, "/var/log/usbmgrd",
 		    sizeof(conf->log_directory));

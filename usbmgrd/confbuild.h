@@ -42,6 +42,7 @@ void build_vm_pledge(char *);
 void build_vm_handover(char *);
 void build_vm_monitor(char *);
 void build_vm_release(char *);
+void build_vm_adapter(char *);
 void build_vm_end(void);
 
 /*
@@ -50,6 +51,13 @@ void build_vm_end(void);
  */
 void build_no_vm(void);
 void build_timeout(char *which, char *seconds);
+
+/* Each after build_rule(RULE_SOURCE). */
+void build_manifest(char *);
+void build_eve(void);
+void build_eve_adapters(char *);
+void build_eve_domains(char *);
+void build_eve_running(char *);
 
 /* What a rule compares; the order in which rules are printed. */
 enum match_kind {

@@ -38,6 +38,9 @@ struct build {
 	int vm_has_handover;
 	int vm_has_monitor;
 	int vm_has_release;
+	struct conf_source *source; /* of the rule being read */
+	struct lex_place eve_place;
+	struct lex_place adapter_place; /* the first one; path NULL: none */
 	struct vm_refs refs;
 };
 
@@ -60,6 +63,22 @@ const char *match_apply(enum match_kind, char *word, struct conf_rule *);
 
 /* match_name: the keyword. */
 const char *match_name(enum match_kind);
+
+/* build_set_path: value, which it takes, to to, once; an absolute path. */
+void build_set_path(char *to, size_t size, char *value, const char *what);
+
+/* build_sources_finish: what there is of sources, as a whole. */
+void build_sources_finish(void);
+
+/* Sources of rules: for conf.c, and conf_free_sources for conf_free. */
+void conf_free_sources(struct conf *);
+void conf_print_source(const struct conf *, const struct conf_source *, FILE *);
+void conf_print_adapters(const struct conf *, uint32_t vm, FILE *);
+void conf_print_vm_options(
+    const struct msg_vm *, enum monitor_use usual, FILE *);
+const char *conf_add_source(
+    const struct conf *, struct conf_source *, struct policy *);
+const char *conf_add_adapters(const struct conf *, struct policy *);
 
 /*
  * conf_check_shadows: warn of rules that never decide, because an earlier

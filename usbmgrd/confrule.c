@@ -155,6 +155,7 @@ append(const struct conf_rule *rule)
 	unsigned int i;
 
 	*copy = *rule;
+	copy->source = build.source;
 	for (i = 0; i < TEXT_MAX; i++)
 		if (rule->text[i] != NULL &&
 		    (copy->text[i] = strdup(rule->text[i])) == NULL)
@@ -248,5 +249,6 @@ build_rule_drop(void)
 		free(ref->name);
 		free(ref);
 	}
+	build.source = NULL;
 	build_rule_init();
 }

@@ -27,6 +27,17 @@ is_same(const struct conf_vm *a, const struct conf_vm *b)
 	       strcmp(a->qmp, b->qmp) == 0 && a->msg.monitor == b->msg.monitor;
 }
 
+static uint32_t
+renumbered(uint32_t vm, const uint32_t *from, const uint32_t *to, uint32_t n)
+{
+	uint32_t k;
+
+	for (k = 0; k < n; k++)
+		if (from[k] == vm)
+			return to[k];
+	return vm;
+}
+
 /* The same machine keeps its number; no number is given twice. */
 void
 conf_renumber(const struct conf *old, struct conf *conf, uint32_t *last)
@@ -34,7 +45,8 @@ conf_renumber(const struct conf *old, struct conf *conf, uint32_t *last)
 	const struct conf_vm *before;
 	struct conf_rule *rule;
 	struct conf_vm *vm;
-	uint32_t *from, *to, n = 0, k;
+	struct conf_adapter *a;
+	uint32_t *from, *to, n = 0;
 	unsigned int i;
 
 	from = calloc((size_t)conf->nvms + 1, sizeof(*from));
@@ -50,11 +62,10 @@ conf_renumber(const struct conf *old, struct conf *conf, uint32_t *last)
 	}
 	TAILQ_FOREACH(rule, &conf->rules, entry)
 		for (i = 0; i < rule->msg.nvms; i++)
-			for (k = 0; k < n; k++)
-				if (from[k] == rule->msg.vms[i]) {
-					rule->msg.vms[i] = to[k];
-					break;
-				}
+			rule->msg.vms[i] =
+			    renumbered(rule->msg.vms[i], from, to, n);
+	TAILQ_FOREACH(a, &conf->adapters, entry)
+		a->msg.vm = renumbered(a->msg.vm, from, to, n);
 	free(from);
 	free(to);
 }

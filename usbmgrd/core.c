@@ -20,6 +20,7 @@ core_new(void)
 	LIST_INIT(&core->orphans);
 	LIST_INIT(&core->foreigns);
 	retry_init(&core->retries);
+	core_source_init(core);
 	return core;
 }
 
@@ -149,7 +150,11 @@ core_event(struct core *core, const struct core_event *ev, size_t *n)
 	case EV_QMPCLIENT_LOST:
 		core_event_qmpclient_lost(core);
 		break;
+	default:
+		core_source_event(core, ev);
+		break;
 	}
+	core_source_reconcile(core);
 	*n = core->nactions;
 	core_sort_actions(core->actions, *n);
 	return *n == 0 ? NULL : core->actions;
@@ -221,6 +226,7 @@ core_free(struct core *core)
 		TAILQ_REMOVE(&core->vms, vm, entry);
 		free(vm);
 	}
+	core_source_free(core);
 	policy_free(core->policy);
 	free(core->actions);
 	free(core->left);

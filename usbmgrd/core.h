@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include "evejson.h"
 #include "msg.h"
 #include "policy.h"
 
@@ -36,7 +37,14 @@ enum core_event_type {
 	EV_TICK, /* time passes */
 	EV_SCAN, /* a new monitor tells of all devices, then EV_SCAN_DONE */
 	EV_QMPCLIENT_LOST, /* it has ended; a new one connects anew */
-	EV_OVERRIDE /* override */
+	EV_OVERRIDE, /* override */
+	/* EVE's files: between BEGIN and END all that there are */
+	EV_EVE_BEGIN,
+	EV_EVE_END,
+	EV_EVE_ADAPTERS, /* adapters; NULL: they could not be read, as before */
+	EV_EVE_ADAPTERS_GONE,
+	EV_EVE_DOMAIN, /* domain; its status is NULL if it could not be read */
+	EV_EVE_DOMAIN_GONE /* domain */
 };
 
 /* Who says what is to become of a device, whatever the rules say. */
@@ -48,6 +56,11 @@ struct core_override {
 	uint32_t uid;
 	int32_t pid;
 	char vm[MSG_VM_NAME_MAX]; /* to attach it to */
+};
+
+struct core_domain {
+	char key[MSG_KEY_MAX]; /* of its file */
+	struct domain *status;
 };
 
 struct core_event {
@@ -64,6 +77,8 @@ struct core_event {
 		const struct msg_vm_state *vm_state;
 		const struct msg_result *result;
 		const struct core_override *override;
+		struct bundle_list *adapters; /* the core takes them */
+		const struct core_domain *domain; /* it takes the status */
 	} u;
 };
 
@@ -72,7 +87,9 @@ enum core_action_type {
 	ACT_DETACH,
 	ACT_ATTACH,
 	ACT_HOLD,
-	ACT_RELEASE /* its machine died: back to the host's drivers */
+	ACT_RELEASE, /* its machine died: back to the host's drivers */
+	ACT_VM_NEW, /* of EVE: vm and vmname */
+	ACT_VM_GONE /* vm */
 };
 
 struct core_action {
@@ -97,6 +114,19 @@ struct core_action {
 
 /* core_new: knows nothing yet; NULL when memory is short. */
 struct core *core_new(void);
+
+/*
+ * core_alone: there are no other processes, as in replay: EVE's files are
+ * known from the begin, and its machines are ready once they run.
+ */
+void core_alone(struct core *);
+
+/*
+ * core_eve_refused: call cb for each bundle of EVE that gives no rule though
+ * it should, unless the bundles are those of that time; returns the time now.
+ */
+unsigned int core_eve_refused(const struct core *, unsigned int time,
+    void (*cb)(const struct bundle *, const char *why, void *arg), void *arg);
 
 /* core_free: no effect on NULL. */
 void core_free(struct core *);

@@ -70,11 +70,12 @@ core_device_decide(struct core *core, struct device *dev)
 	if (core->policy == NULL)
 		return;
 	match = policy_decide(core->policy, &dev->dev);
+	core_source_decide(core, dev, &match);
 	dev->rule = match.rule;
 	dev->companion = match.companion;
 	if (dev->rule == NULL)
 		return;
-	policy_hit(core->policy, dev->rule);
+	policy_hit(core->policy, core_source_rule(dev));
 	for (i = 0; i < dev->rule->nvms; i++) {
 		vm = core_vm_find(core, dev->rule->vms[i]);
 		if (vm == NULL)
@@ -273,11 +274,12 @@ device_overridden(const struct core *core, struct device *dev, char *reason,
 
 /* For what it is where policy wants it. */
 static const char *
-device_why(const struct device *dev, char buf[MSG_TEXT_MAX])
+device_why(
+    const struct device *dev, const struct vm *vm, char buf[MSG_TEXT_MAX])
 {
 	if (dev->override != OVERRIDE_NONE || dev->rule == NULL)
 		return core_override_reason(dev, buf);
-	return dev->rule->where;
+	return core_source_where(dev, vm);
 }
 
 /*
@@ -294,6 +296,8 @@ device_want(const struct core *core, struct device *dev, char *reason,
 		;
 	else if (usbdev_is_hub(&dev->dev))
 		*state = hold_because(reason, DEV_HELD, "hub");
+	else if (core_source_holds(dev, reason, state))
+		;
 	else if (dev->rule == NULL)
 		*state =
 		    hold_because(reason, DEV_UNASSIGNED, "no rule matches");
@@ -340,8 +344,8 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 	att->state = ATT_PENDING;
 	att->since = core->now;
 	qmpid_format(&id, att->id, sizeof(att->id));
-	a = core_action_add(
-	    core, ACT_ATTACH, &att->port, att->devnum, device_why(dev, why));
+	a = core_action_add(core, ACT_ATTACH, &att->port, att->devnum,
+	    device_why(dev, vm, why));
 	core_action_identify(a, &dev->dev);
 	a->vm = vm->conf.vm;
 	a->vmname = vm->conf.name;
@@ -360,7 +364,7 @@ device_follow_attachment(
 	char lost[MSG_TEXT_MAX], why[MSG_TEXT_MAX];
 
 	if (want != NULL)
-		reason = device_why(dev, why);
+		reason = device_why(dev, want, why);
 	if (att->state == ATT_ATTACHED && att->vm != want &&
 	    !att->vm->migrating && !retry_blocks(&att->retry))
 		core_att_detach(core, att, reason);
@@ -454,6 +458,7 @@ core_device_remove(struct core *core, struct device *dev)
 		core_att_reconcile(core, att);
 	}
 	device_forget_rule(dev);
+	core_source_forget(dev);
 	retry_cancel(&core->retries, &dev->retry);
 	RB_REMOVE(core_device_tree, &core->devices, dev);
 	free(dev);

@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 #include <sys/tree.h>
 #include "core.h"
+#include "core_source.h"
 #include "retry.h"
 
 /* What the files of the engine's core share, and nobody else includes. */
@@ -67,6 +68,7 @@ struct device {
 	uint32_t failed_vm; /* the machine that refused it */
 	char failure[MSG_TEXT_MAX]; /* and why */
 	char reason[MSG_TEXT_MAX];
+	struct source_device source;
 };
 
 /* What a machine was given by somebody else. */
@@ -118,6 +120,7 @@ struct core {
 	struct core_action *actions;
 	size_t nactions;
 	size_t maxactions;
+	struct core_sources sources;
 };
 
 /* core_alloc: zeroed memory; ends the process when there is none. */
@@ -244,6 +247,9 @@ void core_event_vm_foreign(struct core *, const struct msg_vm_foreign *);
 
 /* core_vm.c: machines */
 
+/* core_vm_new: one that is absent, last in the list. */
+struct vm *core_vm_new(struct core *, const struct msg_vm *);
+
 /* core_vm_find: NULL if there is none of that number. */
 struct vm *core_vm_find(const struct core *, uint32_t number);
 
@@ -265,6 +271,9 @@ void core_vm_reap(struct core *, struct vm *);
  * there is none.
  */
 const struct vm *core_vm_awaited(const struct core *);
+
+/* core_vm_expect: a new machine may have devices; wait until it was heard of. */
+void core_vm_expect(struct core *);
 
 /* core_vm_settle: the time for that is up. */
 void core_vm_settle(struct core *);

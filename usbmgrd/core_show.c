@@ -34,7 +34,10 @@ describe_device(
 		out->failed = dev->retry.result;
 	out->override = dev->override;
 	if (dev->rule != NULL)
-		strlcpy(out->rule, dev->rule->where, sizeof(out->rule));
+		strlcpy(out->rule,
+		    core_source_where(
+			dev, dev->att == NULL ? NULL : dev->att->vm),
+		    sizeof(out->rule));
 	if (dev->att != NULL) {
 		out->guest_port = dev->att->guest_port;
 		if (out->retry_ms == 0)
@@ -149,7 +152,7 @@ count_devices(const struct core *core, const struct msg_rule *rule)
 	uint32_t n = 0;
 
 	RB_FOREACH(dev, core_device_tree, &devices)
-		n += dev->rule == rule;
+		n += core_source_rule(dev) == rule;
 	return n;
 }
 
@@ -182,7 +185,8 @@ core_rules(const struct core *core, uint32_t first, uint32_t n,
 }
 
 struct explain {
-	const struct core *core;
+	struct core *core;
+	const struct device *dev;
 	const struct msg_rule *decides;
 	void (*rule)(const struct ctl_rule *, void *);
 	void *arg;
@@ -197,6 +201,10 @@ explain_rule(const struct policy_match *match, void *arg)
 	struct ctl_rule out;
 	unsigned int i;
 
+	/* What the source says, if it says something. */
+	if (m->action == RULE_SOURCE &&
+	    (m = core_source_explain(e->core, e->dev, m)) == NULL)
+		return;
 	/* A line with lists is several rules, of which one is told. */
 	if (strcmp(e->where, m->where) == 0 && m != e->decides)
 		return;
@@ -220,7 +228,9 @@ core_explain(struct core *core, const struct usbport *port,
     void (*device)(const struct ctl_device *, void *), void *arg)
 {
 	struct device *dev = core_device_find(core, port);
-	struct explain e = { .core = core, .rule = rule, .arg = arg };
+	struct explain e = {
+		.core = core, .dev = dev, .rule = rule, .arg = arg
+	};
 	struct ctl_device out;
 
 	if (dev == NULL)

@@ -29,8 +29,8 @@ core_vm_is_coming(const struct vm *vm)
 	return vm->state == VM_CONNECTING || vm->state == VM_GREETING;
 }
 
-static struct vm *
-vm_new(struct core *core, const struct msg_vm *conf)
+struct vm *
+core_vm_new(struct core *core, const struct msg_vm *conf)
 {
 	struct vm *vm = core_alloc(1, sizeof(*vm));
 
@@ -83,6 +83,12 @@ core_vm_awaited(const struct core *core)
 }
 
 void
+core_vm_expect(struct core *core)
+{
+	core->settle_at = core->now + SETTLE_MS;
+}
+
+void
 core_vm_settle(struct core *core)
 {
 	core->settle_at = 0;
@@ -101,8 +107,8 @@ vms_replace(struct core *core, const struct policy *policy)
 	for (i = 0; i < policy->nvms; i++) {
 		vm = core_vm_find(core, policy->vms[i].vm);
 		if (vm == NULL) {
-			vm_new(core, &policy->vms[i]);
-			core->settle_at = core->now + SETTLE_MS;
+			core_vm_new(core, &policy->vms[i]);
+			core_vm_expect(core);
 			continue;
 		}
 		vm->conf = policy->vms[i];
@@ -123,6 +129,7 @@ core_vm_reap(struct core *core, struct vm *vm)
 		fatal("reallocarray");
 	core->left[core->nleft++] = vm->conf.vm;
 	core_foreign_forget(core, vm, 1);
+	core_source_vm_reaped(core, vm);
 	TAILQ_REMOVE(&core->vms, vm, entry);
 	free(vm);
 }
@@ -167,6 +174,7 @@ core_event_policy(struct core *core, struct policy *policy)
 	core->policy = policy;
 	core->generation++;
 	vms_replace(core, policy);
+	core_source_policy(core);
 	RB_FOREACH(dev, core_device_tree, &core->devices)
 		core_device_decide(core, dev);
 	policy_free(old);
@@ -242,6 +250,7 @@ vm_set_state(
 	if (before == state && state != VM_READY && !first)
 		return;
 	vm->state = state;
+	core_source_vm_state(core, vm);
 	/* Not when it is connected: what it has is told from then on. */
 	if (state != VM_READY && (!core_vm_is_coming(vm) || before == VM_READY))
 		vm_lose_attachments(core, vm);

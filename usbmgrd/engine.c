@@ -8,6 +8,7 @@
 #include "child.h"
 #include "control.h"
 #include "engine.h"
+#include "engine_eve.h"
 #include "enginelog.h"
 #include "log.h"
 
@@ -18,6 +19,7 @@ static struct {
 	int scan_done; /* came over this channel to the monitor */
 	struct core *core;
 	struct policy *incoming; /* between CONF_BEGIN and CONF_END */
+	struct msg_refused refused; /* what is wrong with it, or "" */
 	struct loop_timer tick;
 } engine;
 
@@ -72,6 +74,26 @@ engine_detach(const struct core_action *a)
 	chan_send(&engine.qmpclient, MSG_DETACH, &detach, -1);
 }
 
+/* A machine of EVE: the parent knows where its socket is. */
+static void
+engine_vm_new(const struct core_action *a)
+{
+	struct msg_vm_name m;
+
+	memset(&m, 0, sizeof(m));
+	m.vm = a->vm;
+	strlcpy(m.name, a->vmname, sizeof(m.name));
+	chan_send(&engine.parent, MSG_EVE_VM, &m, -1);
+}
+
+static void
+engine_vm_gone(const struct core_action *a)
+{
+	struct msg_vm_number m = { .vm = a->vm };
+
+	chan_send(&engine.parent, MSG_EVE_VM_GONE, &m, -1);
+}
+
 static void
 engine_release(const struct core_action *a)
 {
@@ -97,6 +119,12 @@ engine_act(const struct core_action *a)
 		break;
 	case ACT_RELEASE:
 		engine_release(a);
+		break;
+	case ACT_VM_NEW:
+		engine_vm_new(a);
+		break;
+	case ACT_VM_GONE:
+		engine_vm_gone(a);
 		break;
 	}
 }
@@ -345,6 +373,33 @@ engine_conf_item(const char *wrong)
 		fatalx("policy with a %s", wrong);
 }
 
+/* One that cannot be read is none, so that the messages after it fit. */
+static void
+engine_conf_manifest(const struct msg_manifest *m, int fd)
+{
+	char *why = engine.refused.text, more[MSG_REFUSED_MAX];
+	struct bundles *bundles;
+
+	bundles = engine_manifest(
+	    m, fd, why[0] == '\0' ? why : more, sizeof(engine.refused.text));
+	if (bundles == NULL)
+		bundles = bundles_new(m->name);
+	engine_conf_item(policy_add_manifest(engine_incoming(), bundles));
+}
+
+static int
+engine_refuses(const struct policy *policy)
+{
+	struct msg_refused *m = &engine.refused;
+
+	if (m->text[0] == '\0' &&
+	    policy_check_adapters(policy, m->text, sizeof(m->text)) == 0)
+		return 0;
+	chan_send(&engine.parent, MSG_CONF_REFUSED, m, -1);
+	memset(m, 0, sizeof(*m));
+	return 1;
+}
+
 static void
 engine_conf_end(void)
 {
@@ -355,6 +410,10 @@ engine_conf_end(void)
 	    ev.u.policy->nrules != ev.u.policy->maxrules)
 		fatalx("policy with less than was announced");
 	engine.incoming = NULL;
+	if (engine_refuses(ev.u.policy)) {
+		policy_free(ev.u.policy);
+		return;
+	}
 	engine_event(&ev);
 	chan_send(&engine.parent, MSG_CONF_DONE, &none, -1);
 }
@@ -431,6 +490,24 @@ engine_dispatch_parent(
 		break;
 	case MSG_VM_SOCKET:
 		engine_vm_socket(payload);
+		break;
+	case MSG_CONF_ADAPTER:
+		engine_conf_item(
+		    policy_add_adapter(engine_incoming(), payload));
+		break;
+	case MSG_CONF_MANIFEST:
+		engine_conf_manifest(payload, fd);
+		break;
+	case MSG_CONF_EVE:
+		engine_conf_item(policy_add_eve(engine_incoming(), payload));
+		break;
+	case MSG_EVE_BEGIN:
+	case MSG_EVE_ADAPTERS:
+	case MSG_EVE_ADAPTERS_GONE:
+	case MSG_EVE_DOMAIN:
+	case MSG_EVE_DOMAIN_GONE:
+	case MSG_EVE_END:
+		engine_eve(type, payload, fd, engine.core, engine_event);
 		break;
 	default:
 		chan_fail(c, msg_name(type));

@@ -437,7 +437,9 @@ enginelog_event(struct core *core, const struct core_event *ev)
 
 	if (started == 0)
 		started = time(NULL);
-	loggers[ev->type](core, ev);
+	/* What EVE's files say is logged by who reads them. */
+	if (ev->type < EV_EVE_BEGIN)
+		loggers[ev->type](core, ev);
 }
 
 /* Actions */
@@ -468,6 +470,18 @@ audit_action(struct core *core, const struct core_action *a, const char *event)
 	audit_end();
 }
 
+static void
+audit_machine(const struct core_action *a)
+{
+	struct json *j;
+
+	j = audit_begin(a->type == ACT_VM_NEW ? "vm-new" : "vm-gone");
+	if (a->vmname != NULL)
+		json_str(j, "vm", a->vmname);
+	json_num(j, "vm_number", a->vm);
+	audit_end();
+}
+
 void
 enginelog_action(struct core *core, const struct core_action *a)
 {
@@ -483,6 +497,10 @@ enginelog_action(struct core *core, const struct core_action *a)
 	};
 	struct ctl_event watch;
 
+	if (a->type == ACT_VM_NEW || a->type == ACT_VM_GONE) {
+		audit_machine(a);
+		return;
+	}
 	audit_action(core, a, kinds[a->type].event);
 	enginelog_count(kinds[a->type].count);
 	if (!control_is_watched())

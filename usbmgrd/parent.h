@@ -115,6 +115,9 @@ void qmpsock_add(uint32_t vm, const char *path, int shared);
 /* qmpsock_remove: forget that machine; no effect if there is none. */
 void qmpsock_remove(uint32_t vm);
 
+/* qmpsock_has: 1 if that machine's socket is looked after. */
+int qmpsock_has(uint32_t vm);
+
 /*
  * qmpsock_release: the connection was closed, and no other one is made until
  * qmpsock_want; meanwhile the end of the machine is noticed by that of its

@@ -26,14 +26,14 @@ typedef struct {
 %define parse.error custom
 %define parse.lac full
 
-%token ALL "all" AUTO "auto" BELOW "below" BLOCK "block" BUS "bus"
+%token ADAPTERS "adapters" ALL "all" AUTO "auto" BELOW "below" BLOCK "block" BUS "bus"
 %token BUSY "busy" CLASS "class" CONTROL "control" CONTROLLER "controller"
-%token DIRECTORY "directory" EVEN "even" EVENTS "events" GROUP "group"
+%token DIRECTORY "directory" DOMAINS "domains" EVE "eve" EVEN "even" EVENTS "events" GROUP "group"
 %token HANDOVER "handover" IF "if" INCLUDE "include" KERNEL "kernel"
-%token LOG "log" MANUFACTURER "manufacturer" MONITOR "monitor" NAME "name"
+%token LOG "log" MANIFEST "manifest" MANUFACTURER "manufacturer" MONITOR "monitor" NAME "name"
 %token PASS "pass" PLEDGE "pledge" PORT "port" PROCESS "process"
 %token PRODUCT "product" QMP "qmp" QUICK "quick" READONLY "readonly"
-%token RELEASE "release" REQUIRED "required" SERIAL "serial"
+%token RELEASE "release" REQUIRED "required" RUNNING "running" SERIAL "serial"
 %token SOCKET "socket" SPEED "speed" TIMEOUT "timeout" TO "to"
 %token UDEV "udev" USER "user" VM "vm"
 %token <string> STRING "a string"
@@ -98,7 +98,11 @@ vm_options: /* empty */
 	| vm_options vm_option
 	;
 
-vm_option: QMP STRING { build_vm_qmp($2); }
+vm_option: vm_any
+	| ADAPTERS adapters
+	;
+
+vm_any	: QMP STRING { build_vm_qmp($2); }
 	| BUS STRING { build_vm_bus($2); }
 	| PORT STRING { build_vm_ports($2); }
 	| PLEDGE STRING { build_vm_pledge($2); }
@@ -109,8 +113,51 @@ vm_option: QMP STRING { build_vm_qmp($2); }
 	| TIMEOUT timeout
 	;
 
+adapters: adapter
+	| '{' comma '}' { build_list_empty(); }
+	| '{' comma adapter_list '}'
+	;
+
+adapter_list: adapter comma
+	| adapter_list adapter comma
+	;
+
+adapter	: STRING { build_vm_adapter($1); }
+	;
+
 rule	: BLOCK { build_rule(RULE_BLOCK); } quick matches
+	| MANIFEST STRING { build_rule(RULE_SOURCE); build_manifest($2); } busy
+	    pledge
+	| eve '{' eve_options '}' busy pledge
+	| eve '{' eve_options error '}' busy pledge { yyerrok; }
 	| PASS { build_rule(RULE_PASS); } quick matches TO vms busy pledge
+	;
+
+eve	: EVE { build_rule(RULE_SOURCE); build_eve(); }
+	;
+
+eve_options: /* empty */
+	| eve_options NEWLINE
+	| eve_options eve_option
+	| eve_options error NEWLINE { yyerrok; }
+	;
+
+eve_option: vm_any
+	| ADAPTERS STRING { build_eve_adapters($2); }
+	| DOMAINS STRING { build_eve_domains($2); }
+	| RUNNING states
+	;
+
+states	: state
+	| '{' comma '}' { build_list_empty(); }
+	| '{' comma state_list '}'
+	;
+
+state_list: state comma
+	| state_list state comma
+	;
+
+state	: STRING { build_eve_running($1); }
 	;
 
 quick	: /* empty */
@@ -179,6 +226,7 @@ pledge	: /* empty */
 
 static const struct lex_keyword keywords[] = {
 	/* sorted, for bsearch */
+	{ "adapters", ADAPTERS },
 	{ "all", ALL },
 	{ "auto", AUTO },
 	{ "below", BELOW },
@@ -189,6 +237,8 @@ static const struct lex_keyword keywords[] = {
 	{ "control", CONTROL },
 	{ "controller", CONTROLLER },
 	{ "directory", DIRECTORY },
+	{ "domains", DOMAINS },
+	{ "eve", EVE },
 	{ "even", EVEN },
 	{ "events", EVENTS },
 	{ "group", GROUP },
@@ -197,6 +247,7 @@ static const struct lex_keyword keywords[] = {
 	{ "include", INCLUDE },
 	{ "kernel", KERNEL },
 	{ "log", LOG },
+	{ "manifest", MANIFEST },
 	{ "manufacturer", MANUFACTURER },
 	{ "monitor", MONITOR },
 	{ "name", NAME },
@@ -210,6 +261,7 @@ static const struct lex_keyword keywords[] = {
 	{ "readonly", READONLY },
 	{ "release", RELEASE },
 	{ "required", REQUIRED },
+	{ "running", RUNNING },
 	{ "serial", SERIAL },
 	{ "socket", SOCKET },
 	{ "speed", SPEED },
@@ -269,8 +321,9 @@ yyreport_syntax_error(const yypcontext_t *context)
 		    (size_t)--n * sizeof(expected[0]));
 	if (n == 1 && expected[0] == YYSYMBOL_EQUALS) {
 		lex_error(lex_here(),
-		    "unknown statement \"%s\", expected block, control, "
-		    "events, include, log, pass, process, timeout, vm or a "
+		    "unknown statement \"%s\", expected block, control, eve, "
+		    "events, include, log, manifest, pass, process, timeout, "
+		    "vm or a "
 		    "macro, as in %s = \"...\"",
 		    first_word, first_word);
 		return 0;
@@ -299,6 +352,7 @@ conf_parse(const char *path, enum conf_owner owner)
 	if (yyparse() != 0)
 		lex_error(lex_here(), "cannot be parsed");
 	conf = build_finish();
+	conf->root_only = owner == CONF_ROOT_ONLY;
 	if (lex_finish() == 0)
 		return conf;
 	conf_free(conf);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "classes.h"
-#include "policy.h"
+#include "policy_int.h"
 
 const uint32_t rule_text_bits[TEXT_MAX] = {
 	[TEXT_SERIAL] = RULE_HAS_SERIAL,
@@ -54,14 +54,17 @@ policy_free(struct policy *p)
 	for (i = 0; i < p->nrules; i++)
 		free_texts(p->rules[i].text);
 	free_texts(p->text);
+	for (i = 0; i < p->nsources; i++)
+		bundles_free(p->sources[i].bundles);
+	free(p->adapters);
 	ruleindex_free(&p->index);
 	free(p->vms);
 	free(p->rules);
 	free(p);
 }
 
-static int
-has_vm(const struct policy *p, uint32_t number)
+int
+policy_has_vm(const struct policy *p, uint32_t number)
 {
 	size_t i;
 
@@ -79,7 +82,7 @@ policy_add_vm(struct policy *p, const struct msg_vm *vm)
 	if (!msg_string_ok(vm->name, sizeof(vm->name)) || vm->name[0] == '\0' ||
 	    !msg_string_ok(vm->bus, sizeof(vm->bus)))
 		return "machine with a bad string";
-	if (vm->vm == 0 || has_vm(p, vm->vm))
+	if (vm->vm == 0 || policy_has_vm(p, vm->vm))
 		return "machine with a bad number";
 	if (vm->handover >= HANDOVER_MAX)
 		return "machine with a bad handover";
@@ -111,7 +114,8 @@ check_rule(const struct policy *p, const struct msg_rule *r)
 
 	if (p->nrules == p->maxrules)
 		return "more rules than announced";
-	if (r->action > RULE_PASS || (r->has & ~(uint32_t)RULE_HAS_ALL) != 0 ||
+	if (r->action > RULE_SOURCE ||
+	    (r->has & ~(uint32_t)RULE_HAS_ALL) != 0 ||
 	    (r->flags & ~(uint32_t)RULE_FLAGS_ALL) != 0)
 		return "rule with bad bits";
 	if ((r->has & RULE_HAS_BELOW) && !usbport_valid(&r->below))
@@ -121,11 +125,14 @@ check_rule(const struct policy *p, const struct msg_rule *r)
 		return "rule with a bad class";
 	if (!msg_string_ok(r->controller, sizeof(r->controller)))
 		return "rule with a bad controller";
+	if ((r->action == RULE_SOURCE) != p->source_open ||
+	    (r->action == RULE_SOURCE && r->has != 0))
+		return "rule that is no source, or a source that is no rule";
 	if (r->nvms > MSG_RULE_VMS_MAX ||
 	    (r->action == RULE_PASS) != (r->nvms > 0))
 		return "rule with a bad number of machines";
 	for (i = 0; i < r->nvms; i++)
-		if (!has_vm(p, r->vms[i]))
+		if (!policy_has_vm(p, r->vms[i]))
 			return "rule for a machine that is not there";
 	if (!msg_string_ok(r->where, sizeof(r->where)))
 		return "rule without its line";
@@ -166,6 +173,9 @@ policy_add_rule(struct policy *p, const struct msg_rule *msg)
 	    (wrong = check_port(msg)) != NULL ||
 	    (wrong = check_texts(p, msg)) != NULL)
 		return wrong;
+	if (p->source_open)
+		p->sources[p->nsources - 1].rule = p->nrules;
+	p->source_open = 0;
 	r = &p->rules[p->nrules++];
 	r->msg = *msg;
 	memcpy(r->text, p->text, sizeof(r->text));
@@ -176,6 +186,8 @@ policy_add_rule(struct policy *p, const struct msg_rule *msg)
 int
 policy_finish(struct policy *p)
 {
+	if (policy_join_machines(p) == -1)
+		return -1;
 	return ruleindex_build(&p->index, p->rules, p->nrules);
 }
 
@@ -245,7 +257,7 @@ matches_identity(const struct rule *rule, const struct usbdev *d)
 static int
 matches(const struct policy *p, const struct rule *r, const struct usbdev *d)
 {
-	if (!matches_identity(r, d))
+	if (r->msg.action == RULE_SOURCE || !matches_identity(r, d))
 		return 0;
 	if (matches_place(&r->msg, &d->port, 1))
 		return 1;
@@ -282,7 +294,8 @@ policy_decide(const struct policy *p, const struct usbdev *d)
 	}
 	return (struct policy_match){
 		.rule = best_how == 0 ? NULL : &p->rules[best].msg,
-		.companion = best_how == 2
+		.companion = best_how == 2,
+		.at = best
 	};
 }
 
@@ -304,8 +317,10 @@ policy_explain(const struct policy *p, const struct usbdev *d,
 	int how;
 
 	for (i = 0; i < p->nrules; i++) {
-		if ((how = matches(p, &p->rules[i], d)) == 0)
+		how = matches(p, &p->rules[i], d);
+		if (how == 0 && p->rules[i].msg.action != RULE_SOURCE)
 			continue;
+		match.at = i;
 		match.rule = &p->rules[i].msg;
 		match.companion = how == 2;
 		cb(&match, arg);

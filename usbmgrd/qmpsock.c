@@ -453,6 +453,12 @@ qmpsock_find(uint32_t vm)
 }
 
 int
+qmpsock_has(uint32_t vm)
+{
+	return qmpsock_find(vm) != NULL;
+}
+
+int
 qmpsock_release(uint32_t vm)
 {
 	struct qmpsock *q = qmpsock_find(vm);

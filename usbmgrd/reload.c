@@ -7,16 +7,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "audit.h"
 #include "children.h"
 #include "lex.h"
 #include "log.h"
+#include "notify.h"
 #include "parent.h"
+#include "parent_eve.h"
 #include "reload.h"
 
 static struct {
 	const char *path;
 	struct conf *conf; /* in force, or on its way to the engine */
+	struct conf *old; /* then the one before */
 	uint32_t last_vm; /* highest number that a machine ever had */
 	int pending; /* the engine has not yet said that it has it */
 	int tell; /* the engine waits for the result of this one, */
@@ -25,6 +29,7 @@ static struct {
 	unsigned int errors;
 	struct msg_vm *leaving; /* left the policy, but may have devices */
 	size_t nleaving;
+	size_t left_before; /* of them, without those of this reload */
 } reload;
 
 void
@@ -64,7 +69,7 @@ tell_line(const char *line)
 		return;
 	memset(&m, 0, sizeof(m));
 	strlcpy(m.text, line, sizeof(m.text));
-	children_tell_engine(MSG_RELOAD_TEXT, &m);
+	children_send(PROC_ENGINE, MSG_RELOAD_TEXT, &m, -1);
 }
 
 static void
@@ -89,7 +94,7 @@ result(uint32_t error, const char *text)
 	memset(&m, 0, sizeof(m));
 	m.error = error;
 	strlcpy(m.text, text, sizeof(m.text));
-	children_tell_engine(MSG_RELOAD_DONE, &m);
+	children_send(PROC_ENGINE, MSG_RELOAD_DONE, &m, -1);
 	reload.tell = 0;
 }
 
@@ -184,6 +189,14 @@ send_machines(const struct conf *old, const struct conf *conf)
 		    memcmp(&before->msg, &vm->msg, sizeof(vm->msg)) != 0)
 			children_vm(&vm->msg);
 	}
+}
+
+static void
+note_leaving(const struct conf *old, const struct conf *conf)
+{
+	const struct conf_vm *vm;
+
+	reload.left_before = reload.nleaving;
 	TAILQ_FOREACH(vm, &old->vms, entry) {
 		if (find_number(conf, vm->msg.vm) != NULL)
 			continue;
@@ -231,7 +244,7 @@ reload_vm_left(uint32_t vm)
 		return;
 	reload.leaving[i] = reload.leaving[--reload.nleaving];
 	qmpsock_remove(vm);
-	children_tell_qmpclient(MSG_QMP_VM_GONE, &gone);
+	children_send(PROC_QMPCLIENT, MSG_QMP_VM_GONE, &gone, -1);
 }
 
 void
@@ -261,18 +274,52 @@ take(struct conf *conf)
 	keep_statements(old, conf);
 	conf_renumber(old, conf, &reload.last_vm);
 	reload.conf = conf;
+	reload.old = old;
 	reload.pending = 1;
-	send_machines(old, conf);
+	note_leaving(old, conf);
 	children_policy(conf);
-	find_sockets(old, conf);
-	conf_free(old);
+}
+
+/* The engine reads them; what cannot be opened it is spared. */
+static int
+check_manifests(const struct conf *conf)
+{
+	const struct conf_source *source;
+	char why[PATH_MAX + 128];
+	int fd, rc = 0;
+
+	TAILQ_FOREACH(source, &conf->sources, entry) {
+		if (source->is_eve)
+			continue;
+		fd = conf_open_manifest(conf, source, why, sizeof(why));
+		if (fd != -1) {
+			close(fd);
+			continue;
+		}
+		say("%s: %s", source->where, why);
+		rc = -1;
+	}
+	return rc;
+}
+
+static void
+refuse(void)
+{
+	char text[MSG_TEXT_MAX];
+
+	snprintf(text, sizeof(text),
+	    "the policy was not loaded, the one before stays in force: "
+	    "%.128s has errors",
+	    reload.path);
+	log_warnx("%s", text);
+	notify("READY=1\nSTATUS=%s", text);
+	result(1, text);
 }
 
 void
 reload_now(int tell)
 {
 	struct conf *conf;
-	char text[MSG_TEXT_MAX];
 
 	if (reload.pending) {
 		reload.again = 1;
@@ -281,37 +328,63 @@ reload_now(int tell)
 	}
 	reload.tell = tell;
 	reload.errors = 0;
+	notify_reloading();
 	lex_tell(tell_line);
 	conf = conf_parse(reload.path, CONF_ROOT_ONLY);
 	lex_tell(NULL);
-	if (conf != NULL) {
+	if (conf != NULL && check_manifests(conf) == 0) {
 		take(conf);
 		return;
 	}
-	snprintf(text, sizeof(text),
-	    "the policy was not loaded, the one before stays in force: "
-	    "%.128s has errors",
-	    reload.path);
-	log_warnx("%s", text);
-	result(1, text);
+	conf_free(conf);
+	refuse();
+}
+
+static void
+again(void)
+{
+	int tell = reload.tell_again;
+
+	if (!reload.again)
+		return;
+	reload.again = reload.tell_again = 0;
+	reload_now(tell);
+}
+
+void
+reload_refused(const char *why)
+{
+	struct conf *conf = reload.conf;
+
+	if (!reload.pending)
+		return;
+	reload.pending = 0;
+	reload.conf = reload.old;
+	reload.nleaving = reload.left_before;
+	children_policy_stays(reload.conf);
+	conf_free(conf);
+	tell_line(why);
+	refuse();
+	again();
 }
 
 void
 reload_done(void)
 {
 	char text[MSG_TEXT_MAX];
-	int tell = reload.tell_again;
 
 	if (!reload.pending)
 		return;
 	reload.pending = 0;
+	send_machines(reload.old, reload.conf);
+	find_sockets(reload.old, reload.conf);
+	parent_eve_policy(reload.conf);
+	conf_free(reload.old);
 	reload_audit(reload.conf);
 	snprintf(text, sizeof(text), "policy loaded: %u machines, %u rules",
 	    reload.conf->nvms, reload.conf->nrules);
 	log_info("%s", text);
+	notify("READY=1\nSTATUS=%s", text);
 	result(0, text);
-	if (!reload.again)
-		return;
-	reload.again = reload.tell_again = 0;
-	reload_now(tell);
+	again();
 }

@@ -26,8 +26,12 @@ void reload_init(const char *path, struct conf *conf);
  */
 void reload_now(int tell_engine);
 
-/* reload_done: the engine has the policy that it was sent. */
+/*
+ * reload_done: the engine has the policy that it was sent.  reload_refused:
+ * it cannot use it, for that reason.
+ */
 void reload_done(void);
+void reload_refused(const char *why);
 
 /* reload_vm_left: that machine of a policy before has no device any more. */
 void reload_vm_left(uint32_t vm);

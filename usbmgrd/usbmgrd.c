@@ -11,6 +11,7 @@
 #include "audit.h"
 #include "children.h"
 #include "conf.h"
+#include "confconfined.h"
 #include "engine.h"
 #include "log.h"
 #include "loop.h"
@@ -178,7 +179,8 @@ main(int argc, char *argv[], char *envp[])
 		usage();
 	if (!check && geteuid() != 0)
 		fatalx("must be started by root");
-	if ((conf = conf_parse(path, CONF_ROOT_ONLY)) == NULL)
+	if ((conf = conf_parse(path, CONF_ROOT_ONLY)) == NULL ||
+	    conf_check_manifests(conf) == -1)
 		return 1;
 	if (check) {
 		if (verbose)

@@ -5,8 +5,9 @@
        policy.t -x DIRECTORY
 
 Runs the cases in tests/policy/*.cases, or those of one file, or those of it
-whose name has CASE in it.  With -x their policies and events become files,
-DIRECTORY/parse/*.conf and DIRECTORY/events/*.jsonl.
+whose name has CASE in it.  With -x what they have becomes files, as seeds
+for fuzzing: DIRECTORY/parse/*.conf, events/*.jsonl, manifest/*.json and
+evejson/*.json.
 
     ;  a comment
     lines of policy that are added to every case of this file
@@ -18,6 +19,7 @@ DIRECTORY/parse/*.conf and DIRECTORY/events/*.jsonl.
     > events, with ; between them (see EVENTS, or JSON as it is)
     < an action that usbmgrctl replay prints, in the order of events
     ! 3: a message for p.conf:3 (! a.conf:3: for another file, a.conf)
+    ! model.json:7:30: a message about a place in another file
     ! events:2: a message about the second event
 
 A case is refused if it has a message for a file that is no warning.  Any
@@ -25,8 +27,11 @@ other must be printed so that it parses again to the same, decisions too.
 
 EVENTS  up VM...  down VM...  plug 3:9[/DEVNUM] [045e:0823] [KEY=VALUE]...
         unplug 3:9  fail 3:9 QEMU'S WORDS  tick MILLISECONDS
+        adapters LABEL [KEY=VALUE]... | LABEL...  EVE's AssignableAdapters
+        domain NAME [ADAPTER]...  halt NAME  gone NAME  EVE's DomainStatus
         KEY serial name manufacturer controller speed class peer net busy,
-        if=03:01:02,08:06:50 for interfaces; "net" alone is net=true
+        if=03:01:02,08:06:50 for interfaces; "net" alone is net=true;
+        of an adapter: group parent usbaddr usbproduct pci logical
 ACTIONS attach VM 3:9[/DEVNUM] REASON  detach VM 3:9[/DEVNUM] REASON
         hold 3:9[/DEVNUM] REASON; the reason :2 is p.conf:2
 DEVNUM is 5 and the product 046d:c077 where none is given.
@@ -105,8 +110,9 @@ def split_events(line):
 
 
 def message(text):
-    file, line, rest = re.fullmatch(r'(?:([^ :]+):)?(\d+): (.*)', text).groups()
-    return file or 'p.conf', int(line), rest
+    file, line, rest = re.fullmatch(r'(?:([^ :]+):)?(\d+(?::\d+)?): (.*)',
+                                    text).groups()
+    return file or 'p.conf', line, rest
 
 
 def compact(value):
@@ -127,7 +133,9 @@ def event_json(case, text):
     if kind in ('up', 'down'):
         return [compact({'event': 'vm-' + kind, 'vm': vm})
                 for vm in shlex.split(rest)]
-    if kind == 'tick':
+    if kind in EVE:
+        event = EVE[kind](shlex.split(rest))
+    elif kind == 'tick':
         event = {'event': 'tick', 'ms': int(rest)}
     elif kind == 'fail':
         device, error = rest.split(None, 1)
@@ -141,6 +149,37 @@ def event_json(case, text):
         raise ValueError('%s: unknown event %s' % (case.where, kind))
     note_plug(case, compact(event))
     return [compact(event)]
+
+
+MEMBERS = {'group': 'AssignmentGroup', 'parent': 'ParentAssignmentGroup',
+           'usbaddr': 'UsbAddr', 'usbproduct': 'UsbProduct',
+           'pci': 'PciLong', 'logical': 'Logicallabel'}
+
+
+def adapters(words):
+    bundles = []
+    for word in words if words != ['none'] else []:
+        if word == '|':
+            continue
+        key, equals, value = word.partition('=')
+        if equals and bundles:
+            bundles[-1][MEMBERS[key]] = value
+        else:
+            bundles.append({'Phylabel': word})
+    return {'event': 'adapters', 'IoBundleList': bundles}
+
+
+def domain(words, state=115):
+    name, *names = words
+    return {'event': 'domain', 'DomainStatus': {
+        'DomainName': name, 'State': state,
+        'IoAdapterList': [{'Type': 14, 'Name': n} for n in names] or None}}
+
+
+EVE = {'adapters': adapters, 'domain': domain,
+       'halt': lambda words: domain(words, 119),
+       'gone': lambda words: {'event': 'domain-delete',
+                              'DomainName': words[0]}}
 
 
 def plug(words):
@@ -222,7 +261,7 @@ def lines(of):
 
 
 def messages(case, of_events):
-    return lines('%s:%d: %s' % (f.replace('events', 'events.jsonl'), n, t)
+    return lines('%s:%s: %s' % (f.replace('events', 'events.jsonl'), n, t)
                  for f, n, t in case.messages
                  if (f == 'events') == of_events)
 
@@ -269,9 +308,17 @@ def check_decisions(case, directory):
 def extract(cases, directory):
     for number, case in enumerate(cases):
         write(directory, 'parse/%04d.conf' % number, case.files['p.conf'])
+        for name, content in case.files.items():
+            if name.endswith('.json'):
+                write(directory, 'manifest/%04d.json' % number, content)
         if case.events:
             write(directory, 'events/%04d.jsonl' % number,
                   sum(case.events, []))
+        for count, line in enumerate(sum(case.events, [])):
+            for key in 'IoBundleList', 'DomainStatus':
+                if line.startswith('{') and key in line:
+                    write(directory, 'evejson/%04d.%d.json' % (number, count),
+                          [line.split('"DomainStatus":')[-1]])
 
 
 def check(case):

@@ -457,7 +457,8 @@ only_these_processes_have_them(void **state)
 		{ "unlinkat", 1U << PROC_PARENT },
 		{ "open", 1U << PROC_MONITOR | 1U << PROC_SPAWNER },
 		{ "openat", 1U << PROC_MONITOR | 1U << PROC_SPAWNER },
-		{ "getdents64", 1U << PROC_MONITOR | 1U << PROC_SPAWNER },
+		{ "getdents64", 1U << PROC_PARENT | 1U << PROC_MONITOR |
+				    1U << PROC_SPAWNER },
 		{ "accept4", 1U << PROC_ENGINE | 1U << PROC_SPAWNER },
 		{ "lseek", 1U << PROC_PARENT | 1U << PROC_MONITOR |
 			       1U << PROC_SPAWNER },

@@ -323,7 +323,7 @@ by_companion(const struct msg_rule *r, const struct usbdev *d, int port_named,
 static struct policy_match
 walk(const struct policy *p, const struct usbdev *d)
 {
-	struct policy_match match = { NULL, 0 };
+	struct policy_match match = { NULL, 0, 0 };
 	const struct rule *rule;
 	int here, port_named, hub_named;
 	size_t i;

@@ -456,7 +456,7 @@ bad_rules_are_refused(void **state)
 
 	(void)state;
 	r = mkrule(0);
-	r.action = RULE_PASS + 1;
+	r.action = RULE_SOURCE + 1;
 	assert_string_equal(refused(r), "rule with bad bits");
 	r = mkrule(RULE_HAS_ALL + 1);
 	assert_string_equal(refused(r), "rule with bad bits");
