@@ -124,8 +124,7 @@ begin(struct line *l, const char *event)
 	struct json *j = &l->json;
 
 	/* A byte is kept on each side for a newline. */
-	json_init(
-	    j, l->text + 1, sizeof(l->text) - 2 - AUDITCHAIN_MEMBERS_LEN);
+	json_init(j, l->text + 1, sizeof(l->text) - 2 - AUDITCHAIN_MEMBERS_LEN);
 	json_object(j, NULL);
 	put_time(j);
 	json_str(j, "process", proc_name(log_proc()));
