@@ -86,18 +86,19 @@ add_filter(void)
 	return 0;
 }
 
-static int
+/* All works without, but each uevent of the host wakes this process. */
+static void
 add_kernel_filter(void)
 {
 	const char *names[NWANTED];
 	unsigned int i;
 
 	if (uevents.group == GROUP_UDEV)
-		return 0;
+		return;
 	for (i = 0; i < NWANTED; i++)
 		names[i] = wanted[i].subsystem;
-	return ueventfilter_attach(
-	    udev_monitor_get_fd(uevents.monitor), names, NWANTED);
+	if (ueventfilter_attach(uevents.fd, names, NWANTED) == -1)
+		log_warn("filter of uevents");
 }
 
 void
@@ -118,10 +119,10 @@ uevent_open(enum events_source source)
 	if (uevents.monitor == NULL || add_filter() == -1 ||
 	    udev_monitor_set_receive_buffer_size(
 		uevents.monitor, RECEIVE_BUFFER) < 0 ||
-	    udev_monitor_enable_receiving(uevents.monitor) < 0 ||
-	    add_kernel_filter() == -1)
+	    udev_monitor_enable_receiving(uevents.monitor) < 0)
 		fatal("uevent socket");
 	uevents.fd = udev_monitor_get_fd(uevents.monitor);
+	add_kernel_filter();
 	udev_unref(udev);
 }
 
