@@ -6,6 +6,7 @@ WIDTH, HEIGHT = 760, 470
 LEFT, TOP, PLOT_W, PLOT_H = 70, 46, 640, 200
 BAR_TOP, BAR_H = 338, 26
 BAR_LEFT = 110
+HIGHEST = 2.5               # of the axis, over the highest p50
 STYLE = """
     text { font: 13px sans-serif; fill: #1f2328 }
     .title { font-weight: bold }
@@ -58,7 +59,8 @@ class Chart:
         return LEFT + PLOT_W * (index + 0.5) / len(self.columns)
 
     def y(self, value):
-        return TOP + PLOT_H * (1 - value / self.top)
+        """What is above the top is drawn at the top."""
+        return TOP + PLOT_H * (1 - min(value, self.top) / self.top)
 
     def frame(self):
         out = []
@@ -131,9 +133,11 @@ def draw(by_rules, direct, stages, autoscan):
     [(name, ms)], ms.
     """
     few, many = sorted(by_rules)
+    drawn = [point for points in by_rules.values() for point in points]
+    # A busy moment makes a p95 beside which all else would be flat.
     chart = Chart([point[0] for point in direct],
-                  max(point[2] for points in by_rules.values()
-                      for point in points))
+                  min(max(point[2] for point in drawn),
+                      HIGHEST * max(point[1] for point in drawn)))
     out = [text(14, 16, "Plug to device_add, microseconds; dashed: p95",
                 kind="title")]
     out += legend([("usbmgrd, {:,} rules, p50".format(few), "a"),
