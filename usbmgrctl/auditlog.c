@@ -84,10 +84,12 @@ give(struct core_event *ev, void (*print)(const struct core_action *))
 	log_.actions = reallocarray(NULL, n + 1, sizeof(*actions));
 	if (log_.actions == NULL)
 		fatal("reallocarray");
-	if (n > 0)
-		memcpy(log_.actions, actions, n * sizeof(*actions));
-	log_.nactions = n;
-	log_.next = 0;
+	log_.nactions = log_.next = 0;
+	/* Machines of EVE come and go without a decision. */
+	for (i = 0; i < n; i++)
+		if (actions[i].type <= ACT_RELEASE)
+			log_.actions[log_.nactions++] = actions[i];
+	n = log_.nactions;
 	for (i = 0; i < n && print != NULL; i++)
 		if (log_.actions[i].type != ACT_RELEASE)
 			print(&log_.actions[i]);
@@ -200,8 +202,10 @@ event(const struct replay_event *ev, void (*print)(const struct core_action *))
 	struct core_event cev = { .type = EV_TICK };
 	struct msg_device_gone gone;
 	struct core_override o;
-	struct replay_event with;
+	struct core_domain domain;
+	static struct replay_event with;
 	const char *why;
+	int rc;
 
 	with = *ev;
 	with.socket.vm = with.has.vm = with.state.vm = with.result.vm =
@@ -262,7 +266,12 @@ event(const struct replay_event *ev, void (*print)(const struct core_action *))
 		cev.u.override = &o;
 		break;
 	default:
-		break;
+		if (ev->type < REPLAY_EVE_BEGIN ||
+		    ev->type > REPLAY_EVE_DOMAIN_UNREAD)
+			break;
+		rc = evelog_event(ev, &cev, &domain);
+		if (rc != 1)
+			return rc == 0 ? NULL : "it belongs to no file of EVE";
 	}
 	return give(&cev, print);
 }
@@ -284,9 +293,8 @@ auditlog_replay(
 		       "the log before this one, too";
 	if (ev->type == REPLAY_ACTION)
 		return confirm(ev);
-	if (ev->type == REPLAY_EVE)
-		return "what EVE published is not in the log, so from here on "
-		       "it cannot be replayed";
+	if (ev->type == REPLAY_EVE_BUNDLE || ev->type == REPLAY_EVE_ADAPTER)
+		return event(ev, print);
 	if ((why = check_none_left()) != NULL)
 		return why;
 	if (ev->at < log_.now && log_.conf != NULL)
@@ -327,6 +335,7 @@ auditlog_free(void)
 	int i;
 
 	core_free(log_.core);
+	evelog_free();
 	for (i = 0; i < log_.nconfs; i++)
 		conf_free(log_.confs[i]);
 	free(log_.actions);

@@ -610,6 +610,33 @@ STRING_READER(reason, reason)
 STRING_READER(busy_why, device.busy_why)
 STRING_READER(foreign_id, foreign.id)
 
+static int
+read_count(struct parse *p)
+{
+	return get_number(p, 0, BUNDLES_MAX, &p->ev->count);
+}
+
+static int
+read_adapter_count(struct parse *p)
+{
+	return get_number(p, 0, EVE_ADAPTERS_MAX, &p->ev->count);
+}
+
+static int
+read_eve_state(struct parse *p)
+{
+	return get_number(p, INT64_MIN, INT64_MAX, &p->ev->eve_state);
+}
+
+STRING_READER(eve_file, eve_file)
+STRING_READER(eve_label, eve_text[BUNDLE_LABEL])
+STRING_READER(eve_logical, eve_text[BUNDLE_LOGICAL])
+STRING_READER(eve_group, eve_text[BUNDLE_GROUP])
+STRING_READER(eve_parent, eve_text[BUNDLE_PARENT])
+STRING_READER(eve_usbaddr, eve_text[BUNDLE_USBADDR])
+STRING_READER(eve_usbproduct, eve_text[BUNDLE_USBPRODUCT])
+STRING_READER(eve_pci, eve_text[BUNDLE_PCI])
+
 /* What each line of an audit log has. */
 #define AUDIT_MEMBERS                                                     \
 	{ "time", skip, 1 }, { "mono", skip, 1 }, { "process", skip, 1 }, \
@@ -676,6 +703,24 @@ static const struct member audit_result[] = { AUDIT_EVENT,
 	{ "of", skip, 0 }, { "conn", read_conn, 1 },
 	{ "result", read_result, 1 }, { "guest_port", read_guest_port, 1 },
 	{ "text", read_text, 1 }, { NULL, NULL, 0 } };
+static const struct member audit_eve_adapters[] = { AUDIT_EVENT,
+	{ "bundles", read_count, 1 }, { NULL, NULL, 0 } };
+static const struct member audit_eve_bundle[] = { AUDIT_MEMBERS,
+	{ "Phylabel", read_eve_label, 1 },
+	{ "Logicallabel", read_eve_logical, 1 },
+	{ "AssignmentGroup", read_eve_group, 1 },
+	{ "ParentAssignmentGroup", read_eve_parent, 1 },
+	{ "UsbAddr", read_eve_usbaddr, 1 },
+	{ "UsbProduct", read_eve_usbproduct, 1 },
+	{ "PciLong", read_eve_pci, 1 }, { NULL, NULL, 0 } };
+static const struct member audit_eve_domain[] = { AUDIT_EVENT,
+	{ "file", read_eve_file, 1 }, { "vm", read_vm, 1 },
+	{ "state", read_eve_state, 1 }, { "adapters", read_adapter_count, 1 },
+	{ NULL, NULL, 0 } };
+static const struct member audit_eve_adapter[] = { AUDIT_MEMBERS,
+	{ "name", read_eve_label, 1 }, { NULL, NULL, 0 } };
+static const struct member audit_eve_file[] = { AUDIT_EVENT,
+	{ "file", read_eve_file, 1 }, { NULL, NULL, 0 } };
 static const struct member audit_override[] = { AUDIT_EVENT,
 	{ "device", read_device, 1 }, { "devnum", read_any_devnum, 1 },
 	{ "command", read_command, 1 }, { "vm", read_vm, 0 },
@@ -709,8 +754,16 @@ static const struct event_kind audit_kinds[] = {
 	{ "device-add", REPLAY_DEVICE_ADD, audit_device_add },
 	{ "device-remove", REPLAY_DEVICE_REMOVE, audit_device_remove },
 	{ "scan-done", REPLAY_SCAN_DONE, audit_plain },
-	{ "eve-adapters", REPLAY_EVE, NULL },
-	{ "eve-domain", REPLAY_EVE, NULL },
+	{ "eve-begin", REPLAY_EVE_BEGIN, audit_plain },
+	{ "eve-end", REPLAY_EVE_END, audit_plain },
+	{ "eve-adapters", REPLAY_EVE_ADAPTERS, audit_eve_adapters },
+	{ "eve-bundle", REPLAY_EVE_BUNDLE, audit_eve_bundle },
+	{ "eve-adapters-gone", REPLAY_EVE_ADAPTERS_GONE, audit_plain },
+	{ "eve-adapters-unread", REPLAY_EVE_ADAPTERS_UNREAD, audit_plain },
+	{ "eve-domain", REPLAY_EVE_DOMAIN, audit_eve_domain },
+	{ "eve-adapter", REPLAY_EVE_ADAPTER, audit_eve_adapter },
+	{ "eve-domain-gone", REPLAY_EVE_DOMAIN_GONE, audit_eve_file },
+	{ "eve-domain-unread", REPLAY_EVE_DOMAIN_UNREAD, audit_eve_file },
 	{ "vm-socket", REPLAY_VM_SOCKET, audit_vm_socket },
 	{ "vm-has", REPLAY_VM_HAS, audit_vm_device },
 	{ "vm-dropped", REPLAY_VM_DROPPED, audit_vm_device },
@@ -882,8 +935,7 @@ parse_object(struct parse *p, yajl_val object)
 	p->ev->type = kind->type;
 	if (kind->type == REPLAY_SKIP)
 		return 0;
-	if (kind->members != NULL &&
-	    read_members(p, object, kind->members) == -1)
+	if (read_members(p, object, kind->members) == -1)
 		return -1;
 	if (kind->type == REPLAY_DEVICE_ADD &&
 	    (wrong = usbdev_check(&p->ev->device)) != NULL)

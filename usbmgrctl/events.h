@@ -27,7 +27,16 @@ enum replay_type {
 	REPLAY_START,
 	REPLAY_POLICY,
 	REPLAY_SCAN_DONE,
-	REPLAY_EVE, /* what EVE published, which is not in the line */
+	REPLAY_EVE_BEGIN,
+	REPLAY_EVE_END,
+	REPLAY_EVE_ADAPTERS, /* and so many bundles follow */
+	REPLAY_EVE_BUNDLE,
+	REPLAY_EVE_ADAPTERS_GONE,
+	REPLAY_EVE_ADAPTERS_UNREAD,
+	REPLAY_EVE_DOMAIN, /* and so many adapters */
+	REPLAY_EVE_ADAPTER,
+	REPLAY_EVE_DOMAIN_GONE,
+	REPLAY_EVE_DOMAIN_UNREAD,
 	REPLAY_VM_SOCKET,
 	REPLAY_VM_HAS,
 	REPLAY_VM_DROPPED,
@@ -62,6 +71,10 @@ struct replay_event {
 	int left; /* the machine has left the policy */
 	int force; /* OVERRIDE */
 	uint32_t uid; /* OVERRIDE */
+	int64_t count; /* EVE_ADAPTERS, EVE_DOMAIN */
+	int64_t eve_state; /* EVE_DOMAIN */
+	char eve_file[MSG_KEY_MAX]; /* EVE_DOMAIN, and the like */
+	char eve_text[BUNDLE_TEXTS][BUNDLE_TEXT_MAX];
 	char reason[MSG_TEXT_MAX]; /* ACTION */
 	struct bundle_list *adapters; /* ADAPTERS; the caller's */
 	struct domain *domain; /* DOMAIN; the caller's */

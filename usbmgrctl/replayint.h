@@ -39,4 +39,14 @@ void auditlog_explain(const struct usbport *,
 
 void auditlog_free(void);
 
+/*
+ * evelog_event: a line of the log about EVE's files to an event, with the
+ * domain for it.  1: it is whole, and what it has is the core's; 0: more
+ * lines belong to it; -1: the line belongs to none.
+ */
+int evelog_event(
+    const struct replay_event *, struct core_event *, struct core_domain *);
+
+void evelog_free(void);
+
 #endif

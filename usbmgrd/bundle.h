@@ -16,6 +16,8 @@
  */
 
 #define BUNDLES_MAX 65536
+#define BUNDLE_TEXT_MAX \
+	256 /* what EVE publishes; so a bundle fits a log line */
 
 enum bundle_text {
 	BUNDLE_LABEL, /* phylabel */

@@ -618,3 +618,35 @@ bundles_find(
 	}
 	return named->other == NULL ? BUNDLES_ONE : BUNDLES_SEVERAL;
 }
+
+static void
+describe(const struct bundle *b, char *buf, size_t n)
+{
+	snprintf(buf, n, "\"%.100s\" of assigngrp \"%.100s\"", bundle_name(b),
+	    b->text[BUNDLE_GROUP]);
+}
+
+void
+bundles_not_one(const char *vm, const char *adapter, enum bundles_found found,
+    const struct bundles_named *named, char *buf, size_t n)
+{
+	char first[256], other[256];
+
+	if (found == BUNDLES_SEVERAL) {
+		describe(named->first, first, sizeof(first));
+		describe(named->other, other, sizeof(other));
+		snprintf(buf, n,
+		    "vm \"%s\": adapter \"%s\" may be %s or %s: name one by "
+		    "its phylabel",
+		    vm, adapter, first, other);
+	} else if (named->similar[0] != '\0')
+		snprintf(buf, n,
+		    "vm \"%s\": no phylabel, assigngrp or logicallabel is "
+		    "\"%s\"; did you mean \"%s\"?",
+		    vm, adapter, named->similar);
+	else
+		snprintf(buf, n,
+		    "vm \"%s\": no phylabel, assigngrp or logicallabel is "
+		    "\"%s\"",
+		    vm, adapter);
+}

@@ -102,4 +102,11 @@ struct bundles_named {
 enum bundles_found bundles_find(
     const struct bundles *, const char *name, struct bundles_named *);
 
+/*
+ * bundles_not_one: why the machine cannot have that adapter, of which
+ * bundles_find last said found, into buf of n bytes.
+ */
+void bundles_not_one(const char *vm, const char *adapter, enum bundles_found,
+    const struct bundles_named *, char *buf, size_t n);
+
 #endif

@@ -150,19 +150,12 @@ vm_name(const struct conf *conf, uint32_t number)
 	return "";
 }
 
-static void
-describe(const struct bundle *b, char *buf, size_t n)
-{
-	snprintf(buf, n, "\"%.100s\" of assigngrp \"%.100s\"", bundle_name(b),
-	    b->text[BUNDLE_GROUP]);
-}
-
 static int
 check_adapter(const struct conf *conf, const struct conf_adapter *a)
 {
 	enum bundles_found found = BUNDLES_NO_SUCH;
 	const struct conf_source *source;
-	char text[1024], first[256], other[256];
+	char text[MSG_REFUSED_MAX];
 	struct bundles_named named;
 
 	memset(&named, 0, sizeof(named));
@@ -172,23 +165,8 @@ check_adapter(const struct conf *conf, const struct conf_adapter *a)
 			    bundles_find(source->bundles, a->msg.name, &named);
 	if (found == BUNDLES_ONE)
 		return 0;
-	if (found == BUNDLES_SEVERAL) {
-		describe(named.first, first, sizeof(first));
-		describe(named.other, other, sizeof(other));
-		snprintf(text, sizeof(text),
-		    "vm \"%s\": adapter \"%s\" may be %s or %s: name one by "
-		    "its phylabel",
-		    vm_name(conf, a->msg.vm), a->msg.name, first, other);
-	} else if (named.similar[0] != '\0')
-		snprintf(text, sizeof(text),
-		    "vm \"%s\": no phylabel, assigngrp or logicallabel is "
-		    "\"%s\"; did you mean \"%s\"?",
-		    vm_name(conf, a->msg.vm), a->msg.name, named.similar);
-	else
-		snprintf(text, sizeof(text),
-		    "vm \"%s\": no phylabel, assigngrp or logicallabel is "
-		    "\"%s\"",
-		    vm_name(conf, a->msg.vm), a->msg.name);
+	bundles_not_one(vm_name(conf, a->msg.vm), a->msg.name, found, &named,
+	    text, sizeof(text));
 	say(a->where, text);
 	return -1;
 }

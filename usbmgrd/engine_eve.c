@@ -97,7 +97,6 @@ read_adapters(int fd)
 	struct bundle_list *list;
 	struct jsonread_place place;
 	char error[256], *text;
-	struct json *j;
 	size_t len;
 
 	if ((text = load("AssignableAdapters", fd, &len)) == NULL)
@@ -108,9 +107,6 @@ read_adapters(int fd)
 		refuse("AssignableAdapters", &place, error);
 		return NULL;
 	}
-	j = audit_begin("eve-adapters");
-	json_num(j, "bundles", (int64_t)list->n);
-	audit_end();
 	return list;
 }
 
@@ -120,7 +116,6 @@ read_domain(const char *key, int fd)
 	struct jsonread_place place = { .line = 1, .column = 1 };
 	char error[256], *text;
 	struct domain *domain;
-	struct json *j;
 	size_t len;
 
 	if ((text = load(key, fd, &len)) == NULL)
@@ -138,12 +133,6 @@ read_domain(const char *key, int fd)
 		refuse(key, &place, error);
 		return NULL;
 	}
-	j = audit_begin("eve-domain");
-	json_str(j, "file", key);
-	json_str(j, "vm", domain->name);
-	json_num(j, "state", domain->state);
-	json_num(j, "adapters", (int64_t)domain->nadapters);
-	audit_end();
 	return domain;
 }
 
@@ -153,16 +142,6 @@ read_key(const struct msg_key *m, struct core_domain *d)
 	if (!msg_string_ok(m->key, sizeof(m->key)) || !evename_ok(m->key))
 		fatalx("file of EVE with a bad name");
 	strlcpy(d->key, m->key, sizeof(d->key));
-}
-
-static void
-say(const char *event, const char *key)
-{
-	struct json *j = audit_begin(event);
-
-	if (key != NULL)
-		json_str(j, "file", key);
-	audit_end();
 }
 
 void
@@ -184,7 +163,6 @@ engine_eve(enum msg_type type, const void *payload, int fd,
 		break;
 	case MSG_EVE_ADAPTERS_GONE:
 		ev.type = EV_EVE_ADAPTERS_GONE;
-		say("eve-adapters-gone", NULL);
 		break;
 	case MSG_EVE_DOMAIN:
 		ev.type = EV_EVE_DOMAIN;
@@ -194,7 +172,6 @@ engine_eve(enum msg_type type, const void *payload, int fd,
 	case MSG_EVE_DOMAIN_GONE:
 		ev.type = EV_EVE_DOMAIN_GONE;
 		read_key(payload, &d);
-		say("eve-domain-gone", d.key);
 		break;
 	default:
 		break;

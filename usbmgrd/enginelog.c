@@ -437,8 +437,9 @@ enginelog_event(struct core *core, const struct core_event *ev)
 
 	if (started == 0)
 		started = time(NULL);
-	/* What EVE's files say is logged by who reads them. */
-	if (ev->type < EV_EVE_BEGIN)
+	if (ev->type >= EV_EVE_BEGIN)
+		enginelog_eve(ev);
+	else
 		loggers[ev->type](core, ev);
 }
 

@@ -34,4 +34,7 @@ void enginelog_count(enum counter_family);
 void enginelog_counters(struct core *, uint32_t clients,
     void (*cb)(const struct ctl_counter *, void *), void *arg);
 
+/* enginelog_eve: the same for events of EVE's files. */
+void enginelog_eve(const struct core_event *);
+
 #endif

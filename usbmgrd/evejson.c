@@ -68,6 +68,14 @@ static const struct jsonread_row event_adapters_rows[] = {
 	{ EVENT, "IoBundleList", 0, JSONREAD_ARRAY, BUNDLES, 0 }, BUNDLE_ROWS
 };
 
+static int
+check_text(struct jsonread *r, const struct jsonread_value *value)
+{
+	if (value->len < BUNDLE_TEXT_MAX)
+		return 0;
+	return jsonread_fail(r, "longer than %d bytes", BUNDLE_TEXT_MAX - 1);
+}
+
 struct adapters {
 	struct bundle_list *list;
 	struct bundle *bundle; /* being read */
@@ -78,9 +86,11 @@ adapters_value(struct jsonread *r, int id, const struct jsonread_value *value)
 {
 	struct adapters *a = r->arg;
 
-	if (id < BUNDLE_TEXTS)
-		bundle_set(
-		    a->bundle, (enum bundle_text)id, jsonread_strdup(value));
+	if (id >= BUNDLE_TEXTS)
+		return 0;
+	if (check_text(r, value) == -1)
+		return -1;
+	bundle_set(a->bundle, (enum bundle_text)id, jsonread_strdup(value));
 	return 0;
 }
 
@@ -195,6 +205,8 @@ add_adapter(
 {
 	if (value->len == 0)
 		return 0;
+	if (check_text(r, value) == -1)
+		return -1;
 	if (d->nadapters == EVE_ADAPTERS_MAX)
 		return jsonread_fail(
 		    r, "more than %d adapters", EVE_ADAPTERS_MAX);

@@ -95,9 +95,8 @@ policy_check_adapters(const struct policy *p, char *why, size_t n)
 		found = policy_find_adapter(p, a->name, &named);
 		if (found == BUNDLES_ONE)
 			continue;
-		snprintf(why, n, "vm \"%s\": adapter \"%s\" is %s",
-		    vm_name(p, a->vm), a->name,
-		    found == BUNDLES_SEVERAL ? "several" : "unknown");
+		bundles_not_one(
+		    vm_name(p, a->vm), a->name, found, &named, why, n);
 		return -1;
 	}
 	return 0;

@@ -245,8 +245,7 @@ def unopened(s):
     said = s.service.device("3:9", state="failed")
     s.ok("cannot open it: failed to open host usb device" in said["reason"],
          said["reason"])
-    wait("no more tries", lambda:
-         s.service.devices()["3:9"]["retry_ms"] == 0, 40)
+    s.service.device("3:9", 40, state="failed", retry_ms=0)
     tries = [command["execute"] for command in win10.commands()]
     s.ok(tries == ["device_add"] * 4, "it was tried four times")
     everybody_may_open("3:9")

@@ -27,6 +27,9 @@ check_line(const char *line, size_t len)
 	} else if (ev.type == REPLAY_DEVICE_ADD) {
 		if (usbdev_check(&ev.device) != NULL)
 			abort();
+	} else {
+		bundle_list_free(ev.adapters);
+		domain_free(ev.domain);
 	}
 }
 

@@ -584,4 +584,75 @@ def manifest():
     equal(service.stop(), 0)
 
 
+@test("EVE's machines live through a reload, come and go with the statement")
+def reload():
+    eve = Eve().make_directories()
+    eve.qemu("vm.1")
+    eve.domain(1, "vm.1")
+    eve.start()
+    eve.becomes("vm.1", "ready", READY)
+    before = [line for line in eve.log("qmpclient") if line["event"] == "vm"]
+    eve.rewrite("events kernel", 'events kernel\nvm "x" qmp "/x"')
+    equal(eve.ctl("reload").stdout,
+          "policy loaded: 1 machines, 1 rules\n")
+    equal(sorted(eve.machines()), ["vm.1", "x"])
+    equal([line for line in eve.log("qmpclient") if line["event"] == "vm"
+           and line["vm"] == "vm.1"], before)
+    with open(eve.conf) as file:
+        whole = file.read()
+    start_of = whole.index("eve {")
+    with open(eve.conf, "w") as file:
+        file.write(whole[:start_of] + whole[whole.index("}", start_of) + 1:])
+    equal(eve.ctl("reload").stdout,
+          "policy loaded: 1 machines, 0 rules\n")
+    eve.forgets("vm.1")
+    eve.domain(2, "vm.2")
+    with open(eve.conf, "w") as file:
+        file.write(whole)
+    eve.qemu("vm.2")
+    equal(eve.ctl("reload").returncode, 0)
+    eve.becomes("vm.1", "ready", READY)
+    eve.becomes("vm.2", "ready", READY)
+    eve.is_well()
+    equal(eve.stop(), 0)
+
+
+@test("a manifest is read again by a reload; one with errors changes nothing")
+def reload_manifest():
+    service = Service('vm "a" qmp "DIR/a" adapters { "mouse" }\n'
+                      'manifest "DIR/model.json"\n')
+    path = service.path("model.json")
+
+    def write(text):
+        with open(path, "w") as out:
+            out.write(text)
+        os.chmod(path, 0o644)
+
+    good = ('{"ioMemberList": [{"ztype": 14, "phylabel": "mouse", "phyaddrs": '
+            '{"usbaddr": "%s"}}]}')
+    write(good % "3:9")
+    service.start()
+    write(good % "3:8")
+    equal(service.ctl("reload").returncode, 0)
+    for text, error in [
+            ('{"ioMemberList": [{]}', r"model.json:1:\d+: .*"),
+            (good.replace("mouse", "disk") % "3:9",
+             'vm "a": no phylabel, assigngrp or logicallabel is "mouse".*')]:
+        write(text)
+        result = service.ctl("reload")
+        equal(result.returncode, 1)
+        lines = result.stderr.splitlines()
+        if not re.search(error, lines[0]):
+            raise AssertionError(result.stderr)
+        equal("the one before stays in force" in lines[-1], True)
+    os.unlink(path)
+    result = service.ctl("reload")
+    equal(result.returncode, 1)
+    equal("No such file" in result.stderr, True)
+    service.is_well()
+    write(good % "3:7")
+    equal(service.ctl("reload").returncode, 0)
+    equal(service.stop(), 0)
+
+
 run()
