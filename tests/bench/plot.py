@@ -59,8 +59,7 @@ class Chart:
         return LEFT + PLOT_W * (index + 0.5) / len(self.columns)
 
     def y(self, value):
-        """What is above the top is drawn at the top."""
-        return TOP + PLOT_H * (1 - min(value, self.top) / self.top)
+        return TOP + PLOT_H * (1 - value / self.top)
 
     def frame(self):
         out = []
@@ -82,7 +81,7 @@ class Chart:
         out = []
         for which, style in ((1, ""), (2, " p95")):
             path = " ".join("%.1f,%.1f" % (self.x(p[0]), self.y(p[which]))
-                            for p in points)
+                            for p in points if p[which] <= self.top)
             out.append('<polyline points="%s" class="%s line%s" '
                        'style="fill: none"/>' % (path, kind, style))
         out += ['<circle cx="%.1f" cy="%.1f" r="3.5" class="%s"/>'
@@ -103,8 +102,8 @@ def legend(entries):
 def bars(stages, autoscan):
     total = sum(value for _, value in stages)
     scale = (WIDTH - BAR_LEFT - 90) / max(total, autoscan)
-    out = [text(14, BAR_TOP - 16, "A real plug until QEMU has the device, ms, "
-                "on an emulated host", kind="title")]
+    out = [text(14, BAR_TOP - 16, "The median plug until QEMU has the device, "
+                "ms, on an emulated host", kind="title")]
     x = BAR_LEFT
     for number, (_, value) in enumerate(stages):
         out.append('<rect x="%.1f" y="%d" width="%.1f" height="%d" '
@@ -134,7 +133,8 @@ def draw(by_rules, direct, stages, autoscan):
     """
     few, many = sorted(by_rules)
     drawn = [point for points in by_rules.values() for point in points]
-    # A busy moment makes a p95 beside which all else would be flat.
+    # A busy moment makes a p95 beside which all else would be flat: such
+    # are left out.
     chart = Chart([point[0] for point in direct],
                   min(max(point[2] for point in drawn),
                       HIGHEST * max(point[1] for point in drawn)))
