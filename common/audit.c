@@ -11,6 +11,14 @@
 #include "audit.h"
 #include "log.h"
 
+/* Lines that may wait: a plug makes two in one round. */
+#define HELD_MAX 4
+
+struct line {
+	struct json json;
+	char text[AUDIT_LINE_MAX];
+};
+
 static struct {
 	int fd;
 	uint64_t seq;
@@ -19,13 +27,20 @@ static struct {
 	int required;
 	int chained; /* a line was written: the chain is ours */
 	struct auditchain chain;
-	struct json json;
-	char line[AUDIT_LINE_MAX];
+	int hold;
+	unsigned int nheld; /* lines before the one that is being made */
+	struct line lines[HELD_MAX + 1];
+	struct line lost_line;
 } log_file = { .fd = -1 };
 
 void
 audit_open(int fd)
 {
+	static int registered;
+
+	audit_flush();
+	if (!registered && atexit(audit_flush) == 0)
+		registered = 1;
 	if (log_file.fd != -1)
 		close(log_file.fd);
 	log_file.fd = fd;
@@ -42,6 +57,7 @@ void
 audit_require(int required)
 {
 	log_file.required = required;
+	audit_flush();
 }
 
 int
@@ -50,18 +66,51 @@ audit_is_open(void)
 	return log_file.fd != -1;
 }
 
+/* n digits of v, the last ones, at p. */
+static void
+put_digits(char *p, unsigned int n, int64_t v)
+{
+	while (n-- > 0) {
+		p[n] = (char)('0' + v % 10);
+		v /= 10;
+	}
+}
+
+/*
+ * Days since 1970 to a date.  A year that starts in March has its leap day
+ * at its end, and months of 153 days in each five.
+ */
+static void
+put_date(char *p, int64_t days)
+{
+	int64_t era, year, month;
+
+	days += 719468; /* since March of year 0 */
+	era = days / 146097;
+	days %= 146097;
+	year = (days - days / 1460 + days / 36524 - days / 146096) / 365;
+	days -= 365 * year + year / 4 - year / 100;
+	month = (5 * days + 2) / 153;
+	put_digits(p + 8, 2, days - (153 * month + 2) / 5 + 1);
+	put_digits(p + 5, 2, month < 10 ? month + 3 : month - 9);
+	put_digits(p, 4, era * 400 + year + (month >= 10));
+}
+
+/* Not by gmtime(3) and strftime(3): half of a line's time would be theirs. */
 static void
 put_time(struct json *j)
 {
-	char date[32], stamp[48];
+	char stamp[] = "0000-00-00T00:00:00.000000Z";
 	struct timespec ts;
-	struct tm tm;
+	int64_t second;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	gmtime_r(&ts.tv_sec, &tm);
-	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(stamp, sizeof(stamp), "%s.%06uZ", date,
-	    (unsigned int)(ts.tv_nsec / 1000) % 1000000);
+	second = ts.tv_sec % 86400;
+	put_date(stamp, ts.tv_sec / 86400);
+	put_digits(stamp + 11, 2, second / 3600);
+	put_digits(stamp + 14, 2, second / 60 % 60);
+	put_digits(stamp + 17, 2, second % 60);
+	put_digits(stamp + 20, 6, ts.tv_nsec / 1000);
 	json_str(j, "time", stamp);
 	/* In microseconds, to tell what was first and how long it took. */
 	clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -69,20 +118,25 @@ put_time(struct json *j)
 	    (int64_t)ts.tv_sec * 1000000 + (int64_t)ts.tv_nsec / 1000);
 }
 
-struct json *
-audit_begin(const char *event)
+static struct json *
+begin(struct line *l, const char *event)
 {
-	struct json *j = &log_file.json;
+	struct json *j = &l->json;
 
 	/* A byte is kept on each side for a newline. */
-	json_init(j, log_file.line + 1,
-	    sizeof(log_file.line) - 2 - AUDITCHAIN_MEMBERS_LEN);
+	json_init(j, l->text + 1, sizeof(l->text) - 2 - AUDITCHAIN_MEMBERS_LEN);
 	json_object(j, NULL);
 	put_time(j);
 	json_str(j, "process", proc_name(log_proc()));
 	json_num(j, "seq", (int64_t)++log_file.seq);
 	json_str(j, "event", event);
 	return j;
+}
+
+struct json *
+audit_begin(const char *event)
+{
+	return begin(&log_file.lines[log_file.nheld], event);
 }
 
 /* n bytes of a line of len bytes, and of the newlines around it, are out. */
@@ -109,10 +163,10 @@ wrote(const char *line, size_t len, size_t n)
 }
 
 static int
-put_line(void)
+put_line(struct line *l)
 {
-	struct json *j = &log_file.json;
-	char *line = log_file.line + 1;
+	struct json *j = &l->json;
+	char *line = l->text + 1;
 	size_t len, newline = log_file.chain.unterminated ? 1 : 0;
 	ssize_t n;
 
@@ -144,6 +198,19 @@ lose(void)
 	exit(AUDIT_EXIT);
 }
 
+static void
+write_line(struct line *l)
+{
+	if (put_line(l) == -1) {
+		lose();
+	} else if (log_file.lost > 0) {
+		json_num(begin(&log_file.lost_line, "lost"), "lines",
+		    (int64_t)log_file.lost);
+		if (put_line(&log_file.lost_line) == 0)
+			log_file.lost = 0;
+	}
+}
+
 void
 audit_end(void)
 {
@@ -151,14 +218,29 @@ audit_end(void)
 
 	if (log_file.fd == -1)
 		return;
-	if (put_line() == -1) {
-		lose();
-	} else if (log_file.lost > 0) {
-		json_num(audit_begin("lost"), "lines", (int64_t)log_file.lost);
-		if (put_line() == 0)
-			log_file.lost = 0;
-	}
+	log_file.nheld++;
+	if (!log_file.hold || log_file.required || log_file.nheld > HELD_MAX)
+		audit_flush();
 	errno = saved;
+}
+
+void
+audit_hold(int hold)
+{
+	log_file.hold = hold;
+	if (!hold)
+		audit_flush();
+}
+
+/* Of a line that ends the process with fatal() the others stay behind. */
+void
+audit_flush(void)
+{
+	unsigned int i, n = log_file.nheld;
+
+	log_file.nheld = 0;
+	for (i = 0; i < n; i++)
+		write_line(&log_file.lines[i]);
 }
 
 uint64_t

@@ -127,7 +127,10 @@ read_descriptors(int dirfd, struct usbdev *dev)
 	return descriptors_parse(dev, buf, (size_t)len);
 }
 
-/* NULL, or what is wrong. */
+/*
+ * NULL, or what is wrong.  Not "busnum", which the directory is named after
+ * (drivers/usb/core/usb.c, usb_alloc_dev).
+ */
 static const char *
 read_all(int sysfs, int dirfd, struct device *d)
 {
@@ -136,12 +139,6 @@ read_all(int sysfs, int dirfd, struct device *d)
 
 	if (sysfs_link_name(dirfd, "driver", driver, sizeof(driver)) == -1)
 		return "no driver";
-	devnum = sysfs_number(dirfd, "devnum", USB_DEVNUM_MAX);
-	if (devnum == -1)
-		return "devnum";
-	if (sysfs_number(dirfd, "busnum", USB_BUSNUM_MAX) != d->dev.port.busnum)
-		return "busnum";
-	d->dev.devnum = (uint16_t)devnum;
 	if (read_descriptors(dirfd, &d->dev) == -1)
 		return "descriptors";
 	read_strings(dirfd, &d->dev);
@@ -150,8 +147,10 @@ read_all(int sysfs, int dirfd, struct device *d)
 	read_peer(dirfd, &d->dev);
 	read_use(sysfs, dirfd, d);
 	/* Only a device that still is there can have been read as a whole. */
-	if (sysfs_number(dirfd, "devnum", USB_DEVNUM_MAX) != devnum)
+	devnum = sysfs_number(dirfd, "devnum", USB_DEVNUM_MAX);
+	if (devnum == -1)
 		return "devnum";
+	d->dev.devnum = (uint16_t)devnum;
 	return usbdev_check(&d->dev);
 }
 

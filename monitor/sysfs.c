@@ -12,6 +12,17 @@
 #include <unistd.h>
 #include "sysfs.h"
 
+static ssize_t
+read_once(int fd, char *buf, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = read(fd, buf, size);
+	while (n == -1 && errno == EINTR);
+	return n;
+}
+
 /* Fills buf or reaches the end. */
 static ssize_t
 read_all(int fd, char *buf, size_t size)
@@ -19,21 +30,17 @@ read_all(int fd, char *buf, size_t size)
 	size_t len = 0;
 	ssize_t n;
 
-	while (len < size) {
-		n = read(fd, buf + len, size - len);
-		if (n == -1 && errno == EINTR)
-			continue;
+	while (len < size && (n = read_once(fd, buf + len, size - len)) != 0) {
 		if (n == -1)
 			return -1;
-		if (n == 0)
-			break;
 		len += (size_t)n;
 	}
 	return (ssize_t)len;
 }
 
 static ssize_t
-read_file(int dirfd, const char *name, void *buf, size_t size)
+read_file(int dirfd, const char *name, void *buf, size_t size,
+    ssize_t (*how)(int, char *, size_t))
 {
 	ssize_t n;
 	int error, fd;
@@ -41,7 +48,7 @@ read_file(int dirfd, const char *name, void *buf, size_t size)
 	fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd == -1)
 		return -1;
-	n = read_all(fd, buf, size);
+	n = how(fd, buf, size);
 	error = errno;
 	close(fd);
 	errno = error;
@@ -53,7 +60,7 @@ sysfs_read(int dirfd, const char *name, void *buf, size_t size)
 {
 	ssize_t n;
 
-	n = read_file(dirfd, name, buf, size);
+	n = read_file(dirfd, name, buf, size, read_all);
 	/* A full buffer does not tell whether there is more. */
 	if (n >= 0 && (size_t)n == size) {
 		errno = EFBIG;
@@ -68,7 +75,8 @@ sysfs_string(int dirfd, const char *name, char *buf, size_t size)
 	ssize_t n;
 
 	memset(buf, 0, size);
-	n = read_file(dirfd, name, buf, size - 1);
+	/* A text is at most a page, and given whole (fs/seq_file.c). */
+	n = read_file(dirfd, name, buf, size - 1, read_once);
 	if (n == -1) {
 		memset(buf, 0, size);
 		return -1;

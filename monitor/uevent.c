@@ -15,6 +15,7 @@
 #include "log.h"
 #include "loop.h"
 #include "uevent.h"
+#include "ueventfilter.h"
 
 /* Some thousand uevents. */
 #define RECEIVE_BUFFER (8 * 1024 * 1024)
@@ -66,9 +67,9 @@ static struct {
 } uevents = { .fd = -1, .watch.fd = -1 };
 
 /*
- * Only udevd's messages are filtered in the kernel.  Of the kernel's own
- * libudev would skip unwanted ones by itself, and take the one behind them
- * before its sender was looked at here.
+ * udevd's messages libudev has filtered in the kernel.  Of the kernel's own it
+ * would skip unwanted ones by itself, and take the one behind them before its
+ * sender was looked at here.
  */
 static int
 add_filter(void)
@@ -83,6 +84,21 @@ add_filter(void)
 			wanted[i].devtype) < 0)
 			return -1;
 	return 0;
+}
+
+/* All works without, but each uevent of the host wakes this process. */
+static void
+add_kernel_filter(void)
+{
+	const char *names[NWANTED];
+	unsigned int i;
+
+	if (uevents.group == GROUP_UDEV)
+		return;
+	for (i = 0; i < NWANTED; i++)
+		names[i] = wanted[i].subsystem;
+	if (ueventfilter_attach(uevents.fd, names, NWANTED) == -1)
+		log_warn("filter of uevents");
 }
 
 void
@@ -106,6 +122,7 @@ uevent_open(enum events_source source)
 	    udev_monitor_enable_receiving(uevents.monitor) < 0)
 		fatal("uevent socket");
 	uevents.fd = udev_monitor_get_fd(uevents.monitor);
+	add_kernel_filter();
 	udev_unref(udev);
 }
 

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdalign.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +18,12 @@
 
 /* A partition of a SCSI disk is at 8; what is deeper is not looked at. */
 #define DEPTH_MAX 16
+
+/* Entries of a directory that are read at once, in bytes. */
+#define ENTRIES_SIZE 2048
+
+/* A device's own directory, and those of its interfaces. */
+#define DEPTH_USB 2
 
 struct search {
 	struct use *use;
@@ -49,33 +56,27 @@ open_dir(int dirfd, const char *name)
 
 /*
  * Calls fn for each subdirectory until it returns other than 0.  Returns
- * that, or -1 with errno.
+ * that, or -1 with errno.  dirfd is read from where it stands, which is the
+ * start: opendir(3) would cost as much again as all else.
  */
 static int
-each_dir(int dirfd, int (*fn)(int fd, const char *name, void *arg), void *arg)
+each_dir(int dirfd, int (*fn)(int dirfd, const char *name, void *), void *arg)
 {
-	struct dirent *entry;
-	DIR *dir;
-	int fd, n = 0;
+	alignas(struct dirent64) char buf[ENTRIES_SIZE];
+	const struct dirent64 *entry;
+	ssize_t at, len;
+	int n = 0;
 
-	if ((dir = open_dir(dirfd, ".")) == NULL)
-		return is_gone(errno) ? 0 : -1;
-	while (n == 0 && (errno = 0, entry = readdir(dir)) != NULL) {
-		if (entry->d_name[0] == '.' || entry->d_type != DT_DIR)
-			continue;
-		fd = openat(dirfd, entry->d_name,
-		    O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (fd == -1) {
-			n = is_gone(errno) ? 0 : -1;
-			continue;
+	while ((len = getdents64(dirfd, buf, sizeof(buf))) > 0)
+		for (at = 0; at < len; at += entry->d_reclen) {
+			entry = (const void *)(buf + at);
+			if (entry->d_name[0] == '.' || entry->d_type != DT_DIR)
+				continue;
+			n = fn(dirfd, entry->d_name, arg);
+			if (n != 0)
+				return n;
 		}
-		n = fn(fd, entry->d_name, arg);
-		close(fd);
-	}
-	if (n == 0 && errno != 0 && !is_gone(errno))
-		n = -1;
-	closedir(dir);
-	return n;
+	return len == -1 && !is_gone(errno) ? -1 : 0;
 }
 
 static void
@@ -117,13 +118,13 @@ holder(int dirfd, char *name)
 
 /* Is any of the disks mounted that this file system is on? */
 static int
-btrfs_is_mounted(int dirfd)
+btrfs_is_mounted(int dirfd, const char *devices)
 {
 	struct dirent *entry;
 	DIR *dir;
 	int found = 0;
 
-	if ((dir = open_dir(dirfd, "devices")) == NULL)
+	if ((dir = open_dir(dirfd, devices)) == NULL)
 		return 0;
 	while (!found && (entry = readdir(dir)) != NULL)
 		found = mounts_use(NULL, entry->d_name) != NULL;
@@ -132,15 +133,15 @@ btrfs_is_mounted(int dirfd)
 }
 
 static int
-btrfs_has(int fd, const char *uuid, void *arg)
+btrfs_has(int dirfd, const char *uuid, void *arg)
 {
-	char path[64];
+	char devices[64], disk[64 + BLOCK_NAME_MAX];
 	struct stat st;
 
-	(void)uuid;
-	snprintf(path, sizeof(path), "devices/%s", (const char *)arg);
-	return fstatat(fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       btrfs_is_mounted(fd);
+	snprintf(devices, sizeof(devices), "%s/devices", uuid);
+	snprintf(disk, sizeof(disk), "%s/%s", devices, (const char *)arg);
+	return fstatat(dirfd, disk, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       btrfs_is_mounted(dirfd, devices);
 }
 
 /* Of a btrfs on several disks mountinfo names one; sysfs lists them all. */
@@ -181,16 +182,34 @@ found_disk(struct search *search, int dirfd, const char *disk)
 		keep_busy(search->use, name, used);
 }
 
+/*
+ * Beside interfaces a USB device has a directory of its power management and
+ * one for each endpoint, and so have its interfaces.  What a class has, as
+ * "net", is one level below.
+ */
 static int
-search_entry(int fd, const char *name, void *arg)
+is_plain(const struct search *search, const char *name)
 {
-	struct search *search = arg;
-	struct usbport port;
+	return search->depth <= DEPTH_USB &&
+	       (strcmp(name, "power") == 0 || strncmp(name, "ep_", 3) == 0);
+}
+
+/* Drivers of interfaces that make neither, and dozens of directories. */
+static int
+is_quiet(const struct search *search, int fd)
+{
+	char driver[32];
+
+	return search->depth == 1 &&
+	       sysfs_link_name(fd, "driver", driver, sizeof(driver)) == 0 &&
+	       strcmp(driver, "usbhid") == 0;
+}
+
+static int
+search_found(struct search *search, int fd, const char *name)
+{
 	char subsystem[32];
 
-	/* Another device, if this one is a hub. */
-	if (usbport_parse_sysfs(&port, name) == 0)
-		return 0;
 	/*
 	 * The kernel removes this link before it says that a device is gone,
 	 * the directory after (drivers/base/core.c, device_del).
@@ -205,6 +224,26 @@ search_entry(int fd, const char *name, void *arg)
 	if (strcmp(subsystem, "block") == 0)
 		found_disk(search, fd, name);
 	return search_dir(search, fd);
+}
+
+static int
+search_entry(int dirfd, const char *name, void *arg)
+{
+	struct search *search = arg;
+	struct usbport port;
+	int fd, n = 0;
+
+	/* Another device, if this one is a hub. */
+	if (usbport_parse_sysfs(&port, name) == 0 || is_plain(search, name))
+		return 0;
+	fd = openat(
+	    dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd == -1)
+		return is_gone(errno) ? 0 : -1;
+	if (!is_quiet(search, fd))
+		n = search_found(search, fd, name);
+	close(fd);
+	return n;
 }
 
 static int

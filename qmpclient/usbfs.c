@@ -3,9 +3,6 @@
  * SPDX-License-Identifier: ISC
  */
 
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-
 #include <endian.h>
 #include <errno.h>
 #include <sha2.h>
@@ -14,10 +11,7 @@
 #include <unistd.h>
 
 #include "usbfs.h"
-
-/* Linux Documentation/admin-guide/devices.txt: 189 char, USB devices. */
-#define USBFS_MAJOR 189
-#define USBFS_DEVICES_PER_BUS 128
+#include "usbnode.h"
 
 #define USB_DEVICE_DESCRIPTOR_LEN 18
 /* Kernel USB_MAXCONFIG, each at most wTotalLength long. */
@@ -93,25 +87,13 @@ usbfs_errno_result(int error)
 	}
 }
 
-static int
-usbfs_is_node(int fd, unsigned int busnum, unsigned int devnum)
-{
-	struct stat st;
-
-	if (busnum == 0 || devnum == 0 || fstat(fd, &st) == -1)
-		return 0;
-	return S_ISCHR(st.st_mode) && major(st.st_rdev) == USBFS_MAJOR &&
-	       minor(st.st_rdev) ==
-		   (busnum - 1) * USBFS_DEVICES_PER_BUS + devnum - 1;
-}
-
 enum result
 usbfs_verify(int fd, unsigned int busnum, unsigned int devnum,
     const uint8_t digest[USBDEV_DIGEST_LEN], char *text, size_t size)
 {
 	uint8_t found[USBDEV_DIGEST_LEN];
 
-	if (!usbfs_is_node(fd, busnum, devnum)) {
+	if (!usbnode_is(fd, busnum, devnum)) {
 		snprintf(text, size, "descriptor is not usbfs node %u/%u",
 		    busnum, devnum);
 		return RESULT_CHANGED;

@@ -5,16 +5,13 @@
 
 #include <linux/usbdevice_fs.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 #include "log.h"
 #include "parent.h"
-
-#define USB_DEVICE_MAJOR 189 /* Documentation/admin-guide/devices.txt */
+#include "usbnode.h"
 
 #define USB_INTERFACES_MAX 32 /* kernel include/linux/usb.h USB_MAXINTERFACES */
 
@@ -33,7 +30,6 @@ int
 usbfs_open(unsigned int busnum, unsigned int devnum)
 {
 	char path[32];
-	struct stat st;
 	int fd;
 
 	if (busnum == 0 || busnum > USB_BUSNUM_MAX || devnum == 0 ||
@@ -45,9 +41,7 @@ usbfs_open(unsigned int busnum, unsigned int devnum)
 	fd = parent_open_beneath(dev_dir, path, O_RDWR | O_NOCTTY | O_NOFOLLOW);
 	if (fd == -1)
 		return -1;
-	if (fstat(fd, &st) == -1 || !S_ISCHR(st.st_mode) ||
-	    st.st_rdev !=
-		makedev(USB_DEVICE_MAJOR, (busnum - 1) * 128 + devnum - 1)) {
+	if (!usbnode_is(fd, busnum, devnum)) {
 		close(fd);
 		errno = ENOTTY;
 		return -1;

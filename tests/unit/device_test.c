@@ -110,7 +110,6 @@ put_device(const char *dir, const char *devnum)
 	char target[PATH_MAX];
 
 	put_descriptors(dir, 0, 18);
-	put(dir, "busnum", "3\n");
 	put(dir, "devnum", devnum);
 	put(dir, "speed", "480\n");
 	put_link(dir, "driver", "../../../../bus/usb/drivers/usb");
@@ -285,8 +284,7 @@ numbers_must_fit(void **state)
 	(void)state;
 	put(MOUSE, "devnum", "128\n");
 	assert_int_equal(read_device("3:9", &d), -1);
-	put(MOUSE, "devnum", "22\n");
-	put(MOUSE, "busnum", "4\n");
+	put(MOUSE, "devnum", "0\n");
 	assert_int_equal(read_device("3:9", &d), -1);
 }
 
@@ -327,6 +325,24 @@ network_interface_below_it(void **state)
 	take(MOUSE "/3-9:1.1/net/eth9", "subsystem");
 	assert_int_equal(device_read_use(sysfs, &d), 0);
 	assert_string_equal(d.dev.netif, "");
+}
+
+/* Their name alone makes no interface one of these directories. */
+static void
+directories_that_are_passed_over(void **state)
+{
+	struct device d;
+
+	(void)state;
+	put_class(MOUSE "/3-9:1.1/net/power", "net");
+	assert_int_equal(read_device("3:9", &d), 0);
+	assert_string_equal(d.dev.netif, "power");
+	put_link(MOUSE "/3-9:1.1", "driver", "../../../../../bus/usb/usbhid");
+	assert_int_equal(device_read_use(sysfs, &d), 0);
+	assert_string_equal(d.dev.netif, "");
+	put_class(MOUSE "/3-9:1.0/net/ep_0", "net");
+	assert_int_equal(device_read_use(sysfs, &d), 0);
+	assert_string_equal(d.dev.netif, "ep_0");
 }
 
 static void
@@ -404,6 +420,8 @@ main(void)
 		    replaced_device_is_another_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    network_interface_below_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    directories_that_are_passed_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    hub_does_not_answer_for_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(
