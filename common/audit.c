@@ -195,7 +195,7 @@ lose(void)
 	log_set_stderr(1);
 	log_warn("audit log cannot be written, and the policy says "
 		 "log required");
-	exit(AUDIT_EXIT);
+	exit(EXIT_LOG_REQUIRED);
 }
 
 static void

@@ -32,10 +32,10 @@ void audit_open(int fd);
 void audit_continue(const struct auditchain *);
 
 /*
- * audit_require: end the process with status AUDIT_EXIT when a line cannot be
- * written, or not.
+ * audit_require: end the process with status EXIT_LOG_REQUIRED when a line
+ * cannot be written, or not.  (AUDIT_EXIT is a macro of linux/audit.h.)
  */
-#define AUDIT_EXIT 4
+#define EXIT_LOG_REQUIRED 4
 void audit_require(int);
 
 /* audit_is_open: 1 if there is a log. */

@@ -580,7 +580,7 @@ child_ended(enum proc_id proc, int status)
 	describe_end(child, status, how, sizeof(how));
 	child->pid = 0;
 	if (serving() && !(log_required && WIFEXITED(status) &&
-			     WEXITSTATUS(status) == AUDIT_EXIT)) {
+			     WEXITSTATUS(status) == EXIT_LOG_REQUIRED)) {
 		chan_close(to(proc));
 		return child_died(proc, pid, how);
 	}
