@@ -16,6 +16,8 @@
 #define CLIENTS_MAX 48
 #define CLIENTS_OF_UID_MAX 16
 #define ACCEPT_PAUSE 1000 /* ms, when descriptors are short */
+/* What waits for a client: a list of 2,000 devices, and all of it fits. */
+#define ANSWER_MAX (4U * 1024 * 1024)
 
 static struct listener {
 	struct loop_fd watch;
@@ -119,6 +121,7 @@ client_new(int fd, int readonly)
 	client->readonly = readonly;
 	chan_open(&client->chan, fd, PROC_ENGINE, PROC_CLIENT, client_dispatch,
 	    client_lost, client);
+	imsgbuf_set_queuemax(&client->chan.ibuf, ANSWER_MAX);
 	TAILQ_INSERT_TAIL(&control.clients, client, entry);
 	control.nclients++;
 	make_room(client->who.uid);
