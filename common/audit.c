@@ -11,14 +11,6 @@
 #include "audit.h"
 #include "log.h"
 
-/* Lines that may wait: a plug makes two in one round. */
-#define HELD_MAX 4
-
-struct line {
-	struct json json;
-	char text[AUDIT_LINE_MAX];
-};
-
 static struct {
 	int fd;
 	uint64_t seq;
@@ -27,20 +19,13 @@ static struct {
 	int required;
 	int chained; /* a line was written: the chain is ours */
 	struct auditchain chain;
-	int hold;
-	unsigned int nheld; /* lines before the one that is being made */
-	struct line lines[HELD_MAX + 1];
-	struct line lost_line;
+	struct json json;
+	char line[AUDIT_LINE_MAX];
 } log_file = { .fd = -1 };
 
 void
 audit_open(int fd)
 {
-	static int registered;
-
-	audit_flush();
-	if (!registered && atexit(audit_flush) == 0)
-		registered = 1;
 	if (log_file.fd != -1)
 		close(log_file.fd);
 	log_file.fd = fd;
@@ -57,7 +42,6 @@ void
 audit_require(int required)
 {
 	log_file.required = required;
-	audit_flush();
 }
 
 int
@@ -118,25 +102,20 @@ put_time(struct json *j)
 	    (int64_t)ts.tv_sec * 1000000 + (int64_t)ts.tv_nsec / 1000);
 }
 
-static struct json *
-begin(struct line *l, const char *event)
+struct json *
+audit_begin(const char *event)
 {
-	struct json *j = &l->json;
+	struct json *j = &log_file.json;
 
 	/* A byte is kept on each side for a newline. */
-	json_init(j, l->text + 1, sizeof(l->text) - 2 - AUDITCHAIN_MEMBERS_LEN);
+	json_init(j, log_file.line + 1,
+	    sizeof(log_file.line) - 2 - AUDITCHAIN_MEMBERS_LEN);
 	json_object(j, NULL);
 	put_time(j);
 	json_str(j, "process", proc_name(log_proc()));
 	json_num(j, "seq", (int64_t)++log_file.seq);
 	json_str(j, "event", event);
 	return j;
-}
-
-struct json *
-audit_begin(const char *event)
-{
-	return begin(&log_file.lines[log_file.nheld], event);
 }
 
 /* n bytes of a line of len bytes, and of the newlines around it, are out. */
@@ -163,10 +142,10 @@ wrote(const char *line, size_t len, size_t n)
 }
 
 static int
-put_line(struct line *l)
+put_line(void)
 {
-	struct json *j = &l->json;
-	char *line = l->text + 1;
+	struct json *j = &log_file.json;
+	char *line = log_file.line + 1;
 	size_t len, newline = log_file.chain.unterminated ? 1 : 0;
 	ssize_t n;
 
@@ -198,19 +177,6 @@ lose(void)
 	exit(EXIT_LOG_REQUIRED);
 }
 
-static void
-write_line(struct line *l)
-{
-	if (put_line(l) == -1) {
-		lose();
-	} else if (log_file.lost > 0) {
-		json_num(begin(&log_file.lost_line, "lost"), "lines",
-		    (int64_t)log_file.lost);
-		if (put_line(&log_file.lost_line) == 0)
-			log_file.lost = 0;
-	}
-}
-
 void
 audit_end(void)
 {
@@ -218,29 +184,14 @@ audit_end(void)
 
 	if (log_file.fd == -1)
 		return;
-	log_file.nheld++;
-	if (!log_file.hold || log_file.required || log_file.nheld > HELD_MAX)
-		audit_flush();
+	if (put_line() == -1) {
+		lose();
+	} else if (log_file.lost > 0) {
+		json_num(audit_begin("lost"), "lines", (int64_t)log_file.lost);
+		if (put_line() == 0)
+			log_file.lost = 0;
+	}
 	errno = saved;
-}
-
-void
-audit_hold(int hold)
-{
-	log_file.hold = hold;
-	if (!hold)
-		audit_flush();
-}
-
-/* Of a line that ends the process with fatal() the others stay behind. */
-void
-audit_flush(void)
-{
-	unsigned int i, n = log_file.nheld;
-
-	log_file.nheld = 0;
-	for (i = 0; i < n; i++)
-		write_line(&log_file.lines[i]);
 }
 
 uint64_t

@@ -54,14 +54,6 @@ struct json *audit_begin(const char *event);
  */
 void audit_end(void);
 
-/*
- * audit_hold: with 1, lines may wait until audit_flush, so that what they
- * tell of need not wait for them; their time is that of audit_begin.  With
- * 0, none does, nor when audit_require says so.  exit(3) writes them, too.
- */
-void audit_hold(int);
-void audit_flush(void);
-
 /* audit_lost: lines that were lost since the process started. */
 uint64_t audit_lost(void);
 

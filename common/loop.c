@@ -10,7 +10,6 @@
 #include <unistd.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include "audit.h"
 #include "log.h"
 #include "loop.h"
 
@@ -201,10 +200,7 @@ loop_run(void)
 {
 	int n;
 
-	/* What a round sends goes out before the log of it is written. */
-	audit_hold(1);
 	while (!loop.ended) {
-		audit_flush();
 		n = epoll_wait(
 		    loop.epfd, loop.round, ROUND_MAX, next_timeout());
 		if (n == -1 && errno != EINTR)
@@ -213,7 +209,6 @@ loop_run(void)
 		run_fds();
 		run_timers();
 	}
-	audit_hold(0);
 	loop.ended = 0;
 	return loop.status;
 }

@@ -282,71 +282,6 @@ log_lines_go_there_too(void **state)
 					   "\"said\",\"prev\":"));
 }
 
-static int
-count_lines(void)
-{
-	const char *p = log_text();
-	int n = 0;
-
-	for (; (p = strchr(p, '\n')) != NULL; p++)
-		n++;
-	return n;
-}
-
-/* Held or not, the chain and the order are the same. */
-static void
-held_lines_wait_but_not_too_many(void **state)
-{
-	int i;
-
-	(void)state;
-	audit_hold(1);
-	write_line("test", "held 0");
-	write_line("test", "held 1");
-	assert_int_equal(count_lines(), 0);
-	audit_flush();
-	assert_int_equal(count_lines(), 2);
-	assert_true(
-	    strstr(log_text(), "held 0") < strstr(log_text(), "held 1"));
-	for (i = 0; i < 100; i++)
-		write_line("test", "many");
-	assert_in_range(count_lines(), 90, 102);
-	audit_hold(0);
-	assert_int_equal(count_lines(), 102);
-	write_line("test", "at once");
-	assert_int_equal(count_lines(), 103);
-}
-
-static void
-required_lines_do_not_wait(void **state)
-{
-	(void)state;
-	audit_hold(1);
-	write_line("test", "held");
-	audit_require(1);
-	assert_int_equal(count_lines(), 1);
-	write_line("test", "required");
-	assert_int_equal(count_lines(), 2);
-	audit_require(0);
-	audit_hold(0);
-}
-
-static void
-held_lines_go_to_the_log_they_were_made_for(void **state)
-{
-	int before = file;
-
-	(void)state;
-	audit_hold(1);
-	write_line("test", "before");
-	setup(NULL);
-	assert_int_equal(count_lines(), 0);
-	close(file);
-	file = before;
-	assert_int_equal(count_lines(), 1);
-	audit_hold(0);
-}
-
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -362,9 +297,6 @@ main(void)
 		TEST(line_that_is_too_long_is_lost),
 		TEST(line_cut_off_does_not_spoil_the_next),
 		TEST(log_lines_go_there_too),
-		TEST(held_lines_wait_but_not_too_many),
-		TEST(required_lines_do_not_wait),
-		TEST(held_lines_go_to_the_log_they_were_made_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
