@@ -180,7 +180,7 @@ def requests():
 
 
 def full_disk(policy):
-    """A service whose logs are on a file system of 64 KiB."""
+    """A service whose logs are on a file system of 128 KiB."""
     service = Service(policy)
     os.mkdir(service.logs)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k,mode=750",
