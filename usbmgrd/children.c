@@ -514,13 +514,16 @@ child_again(void *arg)
 	}
 	if (proc == PROC_ENGINE)
 		parent_eve_forget_machines();
-	connect_with_running(proc);
+	else
+		connect_with_running(proc);
 	if (send_start(proc) == -1) {
 		end_child(proc, "cannot have its policy");
 		return;
 	}
 	tell_process(proc);
 	if (proc == PROC_ENGINE) {
+		/* What the others say is of machines that it knows by then. */
+		connect_with_running(proc);
 		tell_processes();
 		qmpsock_each_failed(tell_engine_socket);
 		give_control_sockets();

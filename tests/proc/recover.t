@@ -63,9 +63,9 @@ def standin(service, fault="monitor-keeps", program="usbmgrd-monitor"):
     return service
 
 
-def with_device():
+def with_device(rules=""):
     """Machines a and b run; a has the device, c is absent."""
-    service = standin(Service(POLICY))
+    service = standin(Service(POLICY + rules))
     qemu(service, "a", "-device",
          "usb-host,vendorid=0xfff0,id=%s,port=2" % DEVICE)
     qemu(service, "b")
@@ -137,6 +137,16 @@ def killed():
     service.is_well()
     equal(service.stop(), 0)
     equal(len(service.stderr().splitlines()), 1 + 3 * len(CHILDREN))
+
+
+@test("the next engine knows its machines before it hears of them")
+def long_policy():
+    """Its policy takes longer than what the QMP client has to say."""
+    service = with_device("block class audio\n" * 5000)
+    kill(service, "engine")
+    is_as_before(service)
+    equal(commands(service, "a") + commands(service, "b"), [])
+    equal(service.stop(), 0)
 
 
 @test("children that are killed at the same time")

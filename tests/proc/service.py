@@ -90,8 +90,9 @@ def out_of_time(signo, frame):
 
 
 def comment(text):
+    """To standard error, which prove(1) shows."""
     for line in text.splitlines():
-        print("# " + line)
+        print("# " + line, file=sys.stderr)
 
 
 def end_all():
@@ -301,12 +302,16 @@ class Service:
         return open(self.path("stderr"), errors="replace").read()
 
     def log(self, process):
-        """What is in one of the audit logs, an object a line."""
+        """What is in one of the audit logs, an object a line.
+
+        A line is one write, of which a reader may see the first part alone.
+        """
         try:
             text = open("%s/%s.log" % (self.logs, process)).read()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in text.splitlines()]
+        return [json.loads(line) for line in text.splitlines(True)
+                if line.endswith("\n")]
 
     def ctl(self, *arguments):
         return subprocess.run(
