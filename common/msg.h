@@ -71,10 +71,23 @@ struct msg_verbose {
 	uint32_t verbose;
 };
 
+#define DAMPING_PLUGS_MAX 32
+
+/*
+ * A port flaps when more than that many devices were plugged there in the
+ * window; the next one has to stay for the hold.
+ */
+struct damping {
+	uint32_t plugs; /* 1 to DAMPING_PLUGS_MAX; all 0: ports never flap */
+	uint32_t window_ms;
+	uint32_t hold_ms;
+};
+
 /* The policy, an item at a time; it counts from CONF_END on. */
 struct msg_conf_begin {
 	uint32_t vms;
 	uint32_t rules;
+	struct damping damping;
 	uint8_t hash[AUDIT_HASH_LEN]; /* SHA-256 of what usbmgrd -nv prints */
 };
 

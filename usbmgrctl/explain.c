@@ -80,7 +80,10 @@ print_identity(const struct usbdev *d)
 static void
 print_retry(void)
 {
-	if (device.retry_ms != 0)
+	if (device.retry_ms != 0 && device.state == DEV_HELD)
+		printf("Its machine gets it in %u.%03u s",
+		    device.retry_ms / 1000, device.retry_ms % 1000);
+	else if (device.retry_ms != 0)
 		printf("It is tried again in %u.%03u s", device.retry_ms / 1000,
 		    device.retry_ms % 1000);
 	else if (device.failed != RESULT_OK && device.failed < RESULT_MAX)

@@ -278,7 +278,8 @@ static int
 send_policy(const struct conf *conf)
 {
 	struct msg_conf_begin begin = { .vms = conf->nvms,
-		.rules = conf->nrules };
+		.rules = conf->nrules,
+		.damping = conf->damping };
 	const struct conf_rule *rule;
 	const struct conf_vm *vm;
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "classes.h"
 #include "confint.h"
+#include "damping.h"
 #include "log.h"
 
 static const char *const events_names[] = { [EVENTS_AUTO] = "auto",
@@ -251,6 +252,7 @@ conf_print(const struct conf *conf, FILE *out)
 	if (conf->readonly_group[0] != '\0')
 		fprintf(out, " group \"%s\"", conf->readonly_group);
 	fprintf(out, "\nevents %s\n", events_names[conf->events]);
+	damping_print(&conf->damping, out);
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		print_process(proc, &conf->processes[proc], out);
 	TAILQ_FOREACH(vm, &conf->vms, entry)
@@ -318,6 +320,7 @@ conf_policy(const struct conf *conf, const char **why)
 		*why = "out of memory";
 		return NULL;
 	}
+	*why = policy_set_damping(policy, &conf->damping);
 	TAILQ_FOREACH(vm, &conf->vms, entry)
 		if (*why == NULL)
 			*why = policy_add_vm(policy, &vm->msg);

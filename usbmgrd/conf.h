@@ -86,6 +86,8 @@ struct conf {
 	char readonly_group[CONF_GROUP_MAX]; /* "": everybody */
 	int log_required;
 	enum events_source events;
+	struct damping damping;
+	int has_damping;
 	struct conf_process processes[PROC_MAX];
 	uint32_t
 	    greeting_ms; /* of machines that say nothing else; 0: not set */

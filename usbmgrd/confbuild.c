@@ -8,6 +8,7 @@
 #include <string.h>
 #include "confbuild.h"
 #include "confint.h"
+#include "damping.h"
 #include "log.h"
 #include "sandbox.h"
 
@@ -383,6 +384,24 @@ build_vm_release(char *value)
 
 /* Timeouts */
 
+/* hold is NULL where the file does not say it. */
+void
+build_damping(char *rate, char *hold)
+{
+	struct damping damping;
+	const char *wrong = damping_parse(rate, hold, &damping);
+
+	if (build.conf->has_damping)
+		lex_error(lex_here(), "second damping \"%s\"", rate);
+	else if (wrong != NULL)
+		lex_error(lex_here(), "damping \"%s\": %s", rate, wrong);
+	else
+		build.conf->damping = damping;
+	build.conf->has_damping = 1;
+	free(rate);
+	free(hold);
+}
+
 void
 build_no_vm(void)
 {
@@ -521,6 +540,8 @@ build_finish(void)
 	if (conf->control[0] == '\0')
 		strlcpy(conf->control, RUNDIR "/usbmgrd.sock",
 		    sizeof(conf->control));
+	if (!conf->has_damping)
+		conf->damping = damping_default();
 	fill_timeouts(conf);
 	conf_check_shadows(conf);
 	return conf;

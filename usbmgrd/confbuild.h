@@ -29,6 +29,7 @@ void build_control_group(char *);
 void build_control_readonly(void);
 void build_control_end(void);
 void build_events(enum events_source);
+void build_damping(char *rate, char *hold);
 
 void build_process(char *);
 void build_process_user(char *);

@@ -20,6 +20,7 @@ core_new(void)
 	LIST_INIT(&core->orphans);
 	LIST_INIT(&core->foreigns);
 	retry_init(&core->retries);
+	core_damping_init(core);
 	core_source_init(core);
 	return core;
 }
@@ -89,6 +90,7 @@ event_tick(struct core *core)
 
 	if (core->settle_at != 0 && core->settle_at <= core->now)
 		core_vm_settle(core);
+	core_damping_tick(core);
 	while ((due = retry_due(&core->retries, core->now)) != NULL)
 		if (due->dev != NULL)
 			core_device_reconcile(core, due->dev);
@@ -182,14 +184,20 @@ core_devnum(struct core *core, const struct usbport *port)
 	return dev == NULL ? 0 : dev->dev.devnum;
 }
 
+/* 0 is never. */
+static uint64_t
+sooner(uint64_t a, uint64_t b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
 uint64_t
 core_next(const struct core *core)
 {
 	uint64_t next = retry_next(&core->retries);
 
-	if (core->settle_at != 0 && (next == 0 || core->settle_at < next))
-		return core->settle_at;
-	return next;
+	next = sooner(next, core_damping_next(core));
+	return sooner(next, core->settle_at);
 }
 
 int
@@ -226,6 +234,7 @@ core_free(struct core *core)
 		TAILQ_REMOVE(&core->vms, vm, entry);
 		free(vm);
 	}
+	core_damping_free(core);
 	core_source_free(core);
 	policy_free(core->policy);
 	free(core->actions);

@@ -404,6 +404,8 @@ device_wait(const struct core *core, const struct device *dev,
 {
 	const struct foreign *f = core_foreign_has(core, &dev->dev);
 
+	if (core_damping_holds(core, dev, reason))
+		return DEV_HELD;
 	if (want->migrating)
 		return hold_because(reason, DEV_HELD,
 		    "machine \"%s\" is migrating", want->conf.name);
@@ -460,6 +462,7 @@ core_device_remove(struct core *core, struct device *dev)
 	device_forget_rule(dev);
 	core_source_forget(dev);
 	retry_cancel(&core->retries, &dev->retry);
+	core_damping_end(core, dev);
 	RB_REMOVE(core_device_tree, &core->devices, dev);
 	free(dev);
 }
@@ -478,6 +481,7 @@ core_event_device(struct core *core, const struct usbdev *d)
 		dev->dev = *d;
 		dev->retry.dev = dev;
 		RB_INSERT(core_device_tree, &core->devices, dev);
+		core_damping_plugged(core, dev);
 		core_att_adopt(core, dev);
 	} else {
 		/* What was said by hand was said of another device. */

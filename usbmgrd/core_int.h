@@ -65,6 +65,8 @@ struct device {
 	int override_force;
 	unsigned int scan; /* the last one that told of it */
 	struct retry retry; /* of an attach that failed */
+	TAILQ_ENTRY(device) damped_entry;
+	uint64_t damped_until; /* it is to stay first; 0: not */
 	uint32_t failed_vm; /* the machine that refused it */
 	char failure[MSG_TEXT_MAX]; /* and why */
 	char reason[MSG_TEXT_MAX];
@@ -99,6 +101,12 @@ struct vm {
 	struct core_att_tree attachments; /* by request */
 };
 
+struct core_damping {
+	RB_HEAD(flapping_tree, flapping) ports;
+	TAILQ_HEAD(, flapping) latest; /* the same, the last one plugged last */
+	TAILQ_HEAD(, device) devices; /* that are damped, by damped_until */
+};
+
 RB_HEAD(core_device_tree, device);
 RB_PROTOTYPE(core_device_tree, device, entry, core_device_cmp)
 
@@ -109,6 +117,7 @@ struct core {
 	LIST_HEAD(, attachment) orphans;
 	LIST_HEAD(, foreign) foreigns;
 	struct retry_list retries;
+	struct core_damping damping;
 	uint64_t settle_at; /* until then machines are waited for; 0: not */
 	uint64_t now;
 	uint32_t last_request;
@@ -284,6 +293,30 @@ void core_event_vm_state(struct core *, const struct msg_vm_state *);
 void core_event_vm_has(struct core *, const struct msg_vm_has *);
 void core_event_vm_dropped(struct core *, const struct msg_vm_has *);
 void core_event_vm_port(struct core *, const struct msg_vm_number *);
+
+/* core_damping.c: ports that flap */
+
+void core_damping_init(struct core *);
+void core_damping_free(struct core *);
+
+/* core_damping_plugged: it is new; damped from now on if its port flaps. */
+void core_damping_plugged(struct core *, struct device *);
+
+/* core_damping_end: damped no longer, as when it is unplugged. */
+void core_damping_end(struct core *, struct device *);
+
+/* core_damping_policy: there is a new one; nothing waits longer than it says. */
+void core_damping_policy(struct core *);
+
+/* core_damping_tick: those that have stayed long enough. */
+void core_damping_tick(struct core *);
+
+/* core_damping_next: when that is due; 0: never. */
+uint64_t core_damping_next(const struct core *);
+
+/* core_damping_holds: 1 if it has to stay first, with the reason. */
+int core_damping_holds(
+    const struct core *, const struct device *, char reason[MSG_TEXT_MAX]);
 
 /* core_recover.c: another process has taken the place of one that ended */
 

@@ -13,11 +13,15 @@ core_clock(struct core *core, uint64_t now)
 }
 
 static uint32_t
-until(const struct core *core, const struct retry *r)
+until(const struct core *core, uint64_t at)
 {
-	if (!r->listed)
-		return 0;
-	return r->at > core->now ? (uint32_t)(r->at - core->now) : 1;
+	return at > core->now ? (uint32_t)(at - core->now) : 1;
+}
+
+static uint32_t
+until_retry(const struct core *core, const struct retry *r)
+{
+	return r->listed ? until(core, r->at) : 0;
 }
 
 static void
@@ -29,7 +33,9 @@ describe_device(
 	out->state = dev->state;
 	out->request = dev->request;
 	strlcpy(out->reason, dev->reason, sizeof(out->reason));
-	out->retry_ms = until(core, &dev->retry);
+	out->retry_ms = until_retry(core, &dev->retry);
+	if (dev->state == DEV_HELD && dev->damped_until != 0)
+		out->retry_ms = until(core, dev->damped_until);
 	if (dev->state == DEV_FAILED)
 		out->failed = dev->retry.result;
 	out->override = dev->override;
@@ -41,7 +47,7 @@ describe_device(
 	if (dev->att != NULL) {
 		out->guest_port = dev->att->guest_port;
 		if (out->retry_ms == 0)
-			out->retry_ms = until(core, &dev->att->retry);
+			out->retry_ms = until_retry(core, &dev->att->retry);
 		strlcpy(out->vm, dev->att->vm->conf.name, sizeof(out->vm));
 	}
 }

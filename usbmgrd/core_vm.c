@@ -175,6 +175,7 @@ core_event_policy(struct core *core, struct policy *policy)
 	core->generation++;
 	vms_replace(core, policy);
 	core_source_policy(core);
+	core_damping_policy(core);
 	RB_FOREACH(dev, core_device_tree, &core->devices)
 		core_device_decide(core, dev);
 	policy_free(old);

@@ -356,6 +356,13 @@ engine_incoming(void)
 }
 
 static void
+engine_conf_item(const char *wrong)
+{
+	if (wrong != NULL)
+		fatalx("policy with a %s", wrong);
+}
+
+static void
 engine_conf_begin(const struct msg_conf_begin *m)
 {
 	if (engine.incoming != NULL)
@@ -364,13 +371,7 @@ engine_conf_begin(const struct msg_conf_begin *m)
 	if (engine.incoming == NULL)
 		fatal("policy of %u machines and %u rules", m->vms, m->rules);
 	memcpy(engine.incoming->hash, m->hash, sizeof(m->hash));
-}
-
-static void
-engine_conf_item(const char *wrong)
-{
-	if (wrong != NULL)
-		fatalx("policy with a %s", wrong);
+	engine_conf_item(policy_set_damping(engine.incoming, &m->damping));
 }
 
 /* One that cannot be read is none, so that the messages after it fit. */

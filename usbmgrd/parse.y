@@ -28,8 +28,8 @@ typedef struct {
 
 %token ADAPTERS "adapters" ALL "all" AUTO "auto" BELOW "below" BLOCK "block" BUS "bus"
 %token BUSY "busy" CLASS "class" CONTROL "control" CONTROLLER "controller"
-%token DIRECTORY "directory" DOMAINS "domains" EVE "eve" EVEN "even" EVENTS "events" GROUP "group"
-%token HANDOVER "handover" IF "if" INCLUDE "include" KERNEL "kernel"
+%token DAMPING "damping" DIRECTORY "directory" DOMAINS "domains" EVE "eve" EVEN "even" EVENTS "events" GROUP "group"
+%token HANDOVER "handover" HOLD "hold" IF "if" INCLUDE "include" KERNEL "kernel"
 %token LOG "log" MANIFEST "manifest" MANUFACTURER "manufacturer" MONITOR "monitor" NAME "name"
 %token PASS "pass" PLEDGE "pledge" PORT "port" PROCESS "process"
 %token PRODUCT "product" QMP "qmp" QUICK "quick" READONLY "readonly"
@@ -61,6 +61,8 @@ statement: STRING EQUALS STRING { lex_define($1, $3); free($1); free($3); }
 	| EVENTS AUTO { build_events(EVENTS_AUTO); }
 	| EVENTS UDEV { build_events(EVENTS_UDEV); }
 	| EVENTS KERNEL { build_events(EVENTS_KERNEL); }
+	| DAMPING STRING { build_damping($2, NULL); }
+	| DAMPING STRING HOLD STRING { build_damping($2, $4); }
 	| process process_options
 	| TIMEOUT { build_no_vm(); } timeout
 	;
@@ -236,6 +238,7 @@ static const struct lex_keyword keywords[] = {
 	{ "class", CLASS },
 	{ "control", CONTROL },
 	{ "controller", CONTROLLER },
+	{ "damping", DAMPING },
 	{ "directory", DIRECTORY },
 	{ "domains", DOMAINS },
 	{ "eve", EVE },
@@ -243,6 +246,7 @@ static const struct lex_keyword keywords[] = {
 	{ "events", EVENTS },
 	{ "group", GROUP },
 	{ "handover", HANDOVER },
+	{ "hold", HOLD },
 	{ "if", IF },
 	{ "include", INCLUDE },
 	{ "kernel", KERNEL },
@@ -321,10 +325,9 @@ yyreport_syntax_error(const yypcontext_t *context)
 		    (size_t)--n * sizeof(expected[0]));
 	if (n == 1 && expected[0] == YYSYMBOL_EQUALS) {
 		lex_error(lex_here(),
-		    "unknown statement \"%s\", expected block, control, eve, "
-		    "events, include, log, manifest, pass, process, timeout, "
-		    "vm or a "
-		    "macro, as in %s = \"...\"",
+		    "unknown statement \"%s\", expected block, control, "
+		    "damping, eve, events, include, log, manifest, pass, "
+		    "process, timeout, vm or a macro, as in %s = \"...\"",
 		    first_word, first_word);
 		return 0;
 	}

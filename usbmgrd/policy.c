@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "classes.h"
+#include "damping.h"
 #include "policy_int.h"
 
 const uint32_t rule_text_bits[TEXT_MAX] = {
@@ -26,11 +27,21 @@ policy_new(size_t vms, size_t rules)
 	p->rules = calloc(rules + 1, sizeof(*p->rules));
 	p->maxvms = vms;
 	p->maxrules = rules;
+	p->damping = damping_default();
 	if (p->vms == NULL || p->rules == NULL) {
 		policy_free(p);
 		return NULL;
 	}
 	return p;
+}
+
+const char *
+policy_set_damping(struct policy *p, const struct damping *damping)
+{
+	if (!damping_valid(damping))
+		return "damping that is out of range";
+	p->damping = *damping;
+	return NULL;
 }
 
 static void

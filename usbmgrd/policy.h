@@ -54,6 +54,7 @@ struct policy {
 	struct msg_eve eve; /* where a source is EVE */
 	int has_eve;
 	struct ruleindex index;
+	struct damping damping; /* as policy_new has it, the default */
 	uint8_t hash[AUDIT_HASH_LEN]; /* as in MSG_CONF_BEGIN */
 };
 
@@ -72,6 +73,9 @@ void policy_free(struct policy *);
 const char *policy_add_vm(struct policy *, const struct msg_vm *);
 const char *policy_add_text(struct policy *, const struct msg_rule_text *);
 const char *policy_add_rule(struct policy *, const struct msg_rule *);
+
+/* policy_set_damping: NULL, or what is wrong: a number out of range. */
+const char *policy_set_damping(struct policy *, const struct damping *);
 
 /*
  * policy_add_adapter: of a machine that was added.  policy_add_manifest,

@@ -97,7 +97,7 @@ def plugged(bus, chain, devnum, ids=MOUSE):
     return "/" + path
 
 
-def others(count):
+def add_others(count):
     """That many more devices, on buses of their own."""
     for number in range(count):
         bus = OTHERS_FROM + number // BUS_DEVICES
@@ -112,8 +112,9 @@ def policy(rules, vms=1, last='pass product 045e:0823 to "vm0"'):
     """So many rules, of which the last one is the one that matches."""
     kinds = ['block port %d:%d.%d', 'block product %04x:%04x',
              'block product %04x:%04x serial "S%d"']
-    lines = ['vm "vm%d" qmp "DIR/vm%d.qmp" bus "xhci.0"' % (number, number)
-             for number in range(vms)]
+    lines = ["damping off"]
+    lines += ['vm "vm%d" qmp "DIR/vm%d.qmp" bus "xhci.0"' % (number, number)
+              for number in range(vms)]
     for number in range(rules - 1):
         if number % 3 == 0:
             lines.append(kinds[0] % (200 + number // 60000,
@@ -146,6 +147,36 @@ class Plug:
         if not line:
             raise AssertionError("plug ended")
         return [int(word) for word in line.split()]
+
+
+def bring_up(text, machines=1, programs=PROGRAMS, others=0):
+    """(service, plug): both at work with that policy, machines ready."""
+    stand_in()
+    add_others(others)
+    usbmgrd = service.Service(text)
+    usbmgrd.programs = programs
+    plug = Plug(usbmgrd.dir, machines)
+    plug.ask("serve", 50)
+    usbmgrd.launch()
+    while not usbmgrd.has_started():
+        plug.ask("serve", 20)
+    usbmgrd.pids = usbmgrd.children()
+    wait_for_machines(usbmgrd, plug)
+    return usbmgrd, plug
+
+
+def wait_for_machines(usbmgrd, plug):
+    for _ in range(100):
+        plug.ask("serve", 50)
+        if all(state == "ready" for state, _ in usbmgrd.machines().values()):
+            return
+    raise AssertionError("machines: %s" % usbmgrd.machines())
+
+
+def devices(plug, ports, first=1):
+    """What can be plugged: nothing looks for it until a uevent tells."""
+    for port in range(first, ports + 1):
+        plug.ask("device", BUS, port + 1, plugged(BUS, str(port), port + 1))
 
 
 def direct(directory, programs=PROGRAMS):

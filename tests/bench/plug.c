@@ -14,6 +14,11 @@
  *	rounds N MS PID ...		plug and unplug each N times
  *	unplug PID ...			the first device, without a measure
  *	noise N PID ...			N uevents that do not matter
+ *	storm N SUBSYSTEM PID ...	N uevents at once, most of them of that
+ *					subsystem; each hundredth plugs a
+ *					device or unplugs it, in turn
+ *	flap N MS PID ...		plug the first device N times, for MS
+ *					each, then once more
  *	serve MS			let the machines answer
  *
  * A device is plugged by a uevent that the kernel sends: it relays what root
@@ -230,6 +235,52 @@ noise(char *args)
 	printf(" %llu", (unsigned long long)((cpu() - before) / n));
 }
 
+/* Of the machines nobody answers before it is over. */
+static void
+storm(char *args)
+{
+	char text[2048], subsystem[32];
+	const struct device *d;
+	unsigned int i, n;
+	int at = 0, len;
+
+	if (sscanf(args, "%u %31s %n", &n, subsystem, &at) != 2 || at == 0 ||
+	    ndevices == 0)
+		errx(1, "storm: %s", args);
+	watch(args + at);
+	for (i = 0; i < n; i++) {
+		d = &devices[i / 200 % ndevices];
+		if (i % 100 == 0)
+			len = (int)make_uevent(text, sizeof(text),
+			    i / 100 % 2 ? "unbind" : "bind", d);
+		else
+			len = snprintf(text, sizeof(text),
+				  "change@/devices/virtual/x%cACTION=change%c"
+				  "DEVPATH=/devices/virtual/x%cSUBSYSTEM=%s",
+				  0, 0, 0, subsystem) +
+			      1;
+		send_uevent(text, (size_t)len);
+	}
+}
+
+static void
+flap(char *args)
+{
+	char text[2048];
+	unsigned int i, n;
+	int at = 0, ms;
+
+	if (sscanf(args, "%u %d %n", &n, &ms, &at) != 2 || at == 0 ||
+	    ndevices == 0)
+		errx(1, "flap: %s", args);
+	watch(args + at);
+	for (i = 0; i < 2 * n + 1; i++) {
+		send_uevent(text, make_uevent(text, sizeof(text),
+				      i % 2 ? "unbind" : "bind", &devices[0]));
+		peer_wait(HEARD_MAX, ms);
+	}
+}
+
 static void
 device(const char *args)
 {
@@ -262,6 +313,10 @@ do_request(char *line)
 		unplug(args);
 	else if (strcmp(line, "noise") == 0)
 		noise(args);
+	else if (strcmp(line, "storm") == 0)
+		storm(args);
+	else if (strcmp(line, "flap") == 0)
+		flap(args);
 	else if (strcmp(line, "serve") == 0)
 		serve(args);
 	else

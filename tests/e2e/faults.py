@@ -89,7 +89,7 @@ def isolation(s):
     """machines that hang, are mute, slow or flood: the others' usual time"""
     win10, linux = s.machine("win10"), s.machine("linux")
     late = peer(s, "late", "device_add", "late")
-    s.usbmgrd(late, declared("mute"), declared("flood"),
+    s.usbmgrd('damping off', late, declared("mute"), declared("flood"),
               'pass port 3:9 to "win10"', 'pass port 3:10 to "linux"',
               'pass port 3:11 to "late"', 'timeout reply 60')
     for name in "win10", "linux", "late":

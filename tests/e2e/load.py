@@ -36,7 +36,8 @@ def several(s, count):
     """That many machines, and how long each of them needs for a device."""
     names = ["vm%02d" % number for number in range(count)]
     machines = [s.machine(name) for name in names]
-    s.policy(*[declared(name, 'bus "xhci.0"') for name in names],
+    s.policy("damping off",
+             *[declared(name, 'bus "xhci.0"') for name in names],
              *['pass serial "%s" to "%s"' % (name, name) for name in names])
     for name in names:
         s.ready(name)
@@ -79,7 +80,7 @@ def size(pid):
 
 def same_after(s, count):
     win10 = s.machine("win10")
-    s.usbmgrd('pass port 3:9 to "win10"')
+    s.usbmgrd('damping off', 'pass port 3:9 to "win10"')
     processes = {inside.read("/proc/%d/comm" % pid): pid
                  for pid in s.service.processes()}
     processes["qemu"] = win10.process.pid

@@ -9,7 +9,6 @@ that never comes; a stand-in for the monitor (evil.c, "monitor-keeps") says
 that it is plugged. So it is adopted without any USB.
 """
 
-import json
 import os
 import re
 import signal
@@ -75,8 +74,7 @@ def with_device(rules=""):
 
 
 def device(service):
-    said = json.loads(service.ctl("show", "devices", "-j").stdout)
-    return [(d["device"], d["state"], d["vm"]) for d in said]
+    return [(d["device"], d["state"], d["vm"]) for d in service.devices()]
 
 
 def is_as_before(service):

@@ -95,7 +95,7 @@ def errors():
             '%s%d: port "3:300": a port is a number from 1 to 255, behind '
             'hubs several with dots, as in 1.2'
             % (where, lines + 1),
-            '%s%d: unknown statement "blok", expected block, control, eve, '
+            '%s%d: unknown statement "blok", expected block, control, damping, eve, '
             'events, include, log, manifest, pass, process, timeout, vm or a '
             'macro, as in blok = "..."'
             % (where, lines + 2),

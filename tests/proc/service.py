@@ -46,14 +46,15 @@ def test(text):
     return add
 
 
-def run():
+def run(*namespaces):
+    """The tests of the file; options of unshare(1) for more namespaces."""
     if os.geteuid() != 0:
         print("Bail out! must be run by root: usbmgrd drops from there")
         sys.exit(1)
     if os.environ.get("USBMGRD_TEST_NAMESPACE") is None:
         os.environ["USBMGRD_TEST_NAMESPACE"] = "private"
-        os.execvp("unshare", ["unshare", "-m", "--propagation", "private",
-                              sys.executable, *sys.argv])
+        os.execvp("unshare", ["unshare", "-m", *namespaces, "--propagation",
+                              "private", sys.executable, *sys.argv])
     os.umask(0o022)
     for name in "passwd", "group":
         hide_account_file(name)
@@ -318,6 +319,9 @@ class Service:
             [BUILD + "/usbmgrctl", "-s", self.socket, *arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, timeout=SOON)
+
+    def devices(self):
+        return json.loads(self.ctl("show", "devices", "-j").stdout)
 
     def machines(self):
         """Name of each machine: its state and reason."""

@@ -130,7 +130,7 @@ def states(service):
 
 
 def device(service):
-    found = json.loads(service.ctl("show", "devices", "-j").stdout)
+    found = service.devices()
     return found[0] if found else None
 
 
