@@ -164,14 +164,18 @@ end(void *arg)
 	loop_end(0);
 }
 
-/* The loop runs until what is under way has arrived. */
+/* The loop runs until nothing has arrived for a while. */
 static void
 settle(void)
 {
 	struct loop_timer t = { .at = 0 };
+	size_t seen;
 
-	loop_timer_set(&t, SETTLE_MS, end, NULL);
-	loop_run();
+	do {
+		seen = strlen(bed.seen);
+		loop_timer_set(&t, SETTLE_MS, end, NULL);
+		loop_run();
+	} while (strlen(bed.seen) != seen);
 }
 
 static int
