@@ -20,28 +20,6 @@
 
 #include "rig.h"
 
-/* A QEMU with one xHCI controller and a second monitor for others. */
-#define XHCI " -device qemu-xhci,id=xhci,p2=15,p3=15"
-#define NO_DEVICE " -device usb-host,vendorid=0xfff0"
-#define OURS "usbmgrd-3-1.2-22-7"
-
-static struct rig rig;
-
-static int
-setup(void **state)
-{
-	*state = &rig;
-	rig_start(&rig);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	rig_stop(*state);
-	return 0;
-}
-
 /* A real QEMU. */
 
 static void
@@ -50,7 +28,7 @@ greets_and_is_ready(void **state)
 	struct rig *r = *state;
 	char text[MSG_TEXT_MAX];
 
-	rig_qemu(r, "a", XHCI);
+	rig_qemu(r, "a", RIG_XHCI);
 	rig_ready(r, 1, "a", "xhci.0", HANDOVER_FD, text);
 	assert_memory_equal(text, "QEMU ", 5);
 	assert_null(strchr(text, ';'));
@@ -64,12 +42,12 @@ finds_what_is_ours(void **state)
 	struct msg_vm_has has;
 
 	rig_qemu(r, "a",
-	    XHCI NO_DEVICE ",id=" OURS ",port=4" NO_DEVICE
-			   ",id=other,port=5" NO_DEVICE
-			   ",id=usbmgrd-03-9-1-1,port=6");
+	    RIG_XHCI RIG_NO_DEVICE ",id=" RIG_OURS ",port=4" RIG_NO_DEVICE
+				   ",id=other,port=5" RIG_NO_DEVICE
+				   ",id=usbmgrd-03-9-1-1,port=6");
 	rig_ready(r, 1, "a", "", HANDOVER_FD, NULL);
 	rig_expect(r, MSG_VM_HAS, 1, &has);
-	assert_string_equal(has.id, OURS);
+	assert_string_equal(has.id, RIG_OURS);
 	assert_int_equal(has.port.busnum, 3);
 	assert_int_equal(has.port.depth, 2);
 	assert_int_equal(has.port.chain[0], 1);
@@ -79,12 +57,12 @@ finds_what_is_ours(void **state)
 	assert_int_equal(has.guest_port, 4);
 	assert_false(rig_get(r, MSG_VM_HAS, 1, &has, 0));
 
-	rig_detach(r, 20, 1, OURS);
+	rig_detach(r, 20, 1, RIG_OURS);
 	rig_result(r, 20, RESULT_OK, &result, RIG_SOON_MS);
 	assert_int_equal(result.guest_port, 4);
 	assert_string_equal(result.text, "");
 	/* It is not there any more, which is what was asked for. */
-	rig_detach(r, 21, 1, OURS);
+	rig_detach(r, 21, 1, RIG_OURS);
 	rig_result(r, 21, RESULT_OK, &result, RIG_SOON_MS);
 	/* DEVICE_DELETED of our own device_del is no news. */
 	assert_false(rig_get(r, MSG_VM_DROPPED, 1, NULL, 300));
@@ -96,14 +74,15 @@ tells_what_others_took_out(void **state)
 	struct rig *r = *state;
 	struct msg_vm_has has;
 
-	rig_two_monitors(r, "a", XHCI NO_DEVICE ",id=" OURS ",port=4");
+	rig_two_monitors(
+	    r, "a", RIG_XHCI RIG_NO_DEVICE ",id=" RIG_OURS ",port=4");
 	rig_ready(r, 1, "a", "xhci.0", HANDOVER_FD, NULL);
 	rig_command(r, "a2",
-	    "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"" OURS
+	    "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"" RIG_OURS
 	    "\"}}",
 	    "DEVICE_DELETED");
 	rig_expect(r, MSG_VM_DROPPED, 1, &has);
-	assert_string_equal(has.id, OURS);
+	assert_string_equal(has.id, RIG_OURS);
 }
 
 static void
@@ -112,7 +91,7 @@ absent_device_is_gone(void **state)
 	struct rig *r = *state;
 	struct msg_result result;
 
-	rig_qemu(r, "a", XHCI);
+	rig_qemu(r, "a", RIG_XHCI);
 	rig_ready(r, 1, "a", "xhci.0", HANDOVER_ADDRESS, NULL);
 	rig_attach(r, 5, 1, 99);
 	rig_result(r, 5, RESULT_GONE, &result, RIG_SOON_MS);
@@ -126,7 +105,7 @@ many_requests_are_answered_in_order(void **state)
 	struct rig *r = *state;
 	uint32_t i;
 
-	rig_qemu(r, "a", XHCI);
+	rig_qemu(r, "a", RIG_XHCI);
 	rig_ready(r, 1, "a", "xhci.0", HANDOVER_ADDRESS, NULL);
 	for (i = 1; i <= 40; i++)
 		rig_attach(r, i, 1, 1 + i);
@@ -160,7 +139,7 @@ bus_is_found(void **state)
 
 	rig_qemu(r, "none", "");
 	rig_qemu(r, "two", "-device qemu-xhci,id=x -device qemu-xhci,id=y");
-	rig_qemu(r, "mixed", "-usb -device usb-ehci,id=e" XHCI);
+	rig_qemu(r, "mixed", "-usb -device usb-ehci,id=e" RIG_XHCI);
 	no_bus(r, 1, "none", "", "it has no USB controller");
 	no_bus(r, 2, "two", "", "it has 2 USB buses, name one in the policy");
 	rig_ready(r, 3, "mixed", "", HANDOVER_ADDRESS, NULL);
@@ -253,7 +232,7 @@ halves_come_in_any_order(void **state)
 	struct rig *r = *state;
 	uint32_t i;
 
-	rig_qemu(r, "a", XHCI);
+	rig_qemu(r, "a", RIG_XHCI);
 	rig_ready(r, 1, "a", "xhci.0", HANDOVER_FD, NULL);
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		rig_attach(r, 1 + i, 1, 9);
@@ -285,7 +264,7 @@ wrong_descriptor_is_refused(void **state)
 	unsigned int before;
 	int fds[2];
 
-	rig_qemu(r, "a", XHCI);
+	rig_qemu(r, "a", RIG_XHCI);
 	rig_ready(r, 1, "a", "xhci.0", HANDOVER_FD, NULL);
 	before = rig_fds(r);
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
@@ -316,7 +295,7 @@ machine_that_is_not_ready_gets_nothing(void **state)
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	send_device(r, 1, 9, fds[1]);
 	is_closed(fds[0]);
-	rig_detach(r, 2, 1, OURS);
+	rig_detach(r, 2, 1, RIG_OURS);
 	rig_result(r, 2, RESULT_VM_LOST, NULL, RIG_SOON_MS);
 	rig_attach(r, 3, 77, 9);
 	rig_result(r, 3, RESULT_VM_LOST, NULL, RIG_SOON_MS);
@@ -380,7 +359,7 @@ faults_end_only_their_own(void **state)
 	pid_t pid;
 	long rss;
 
-	rig_qemu(r, "good", XHCI);
+	rig_qemu(r, "good", RIG_XHCI);
 	rig_ready(r, 1, "good", "", HANDOVER_ADDRESS, NULL);
 	before = rig_fds(r);
 	rss = rig_rss(r);
@@ -408,8 +387,8 @@ requests_end_with_the_connection(void **state)
 
 	rig_peer(r, "a", "device_del", "close");
 	rig_ready(r, 1, "a", "", HANDOVER_ADDRESS, NULL);
-	rig_detach(r, 1, 1, OURS);
-	rig_detach(r, 2, 1, OURS);
+	rig_detach(r, 1, 1, RIG_OURS);
+	rig_detach(r, 2, 1, RIG_OURS);
 	rig_result(r, 1, RESULT_VM_LOST, &result, RIG_SOON_MS);
 	assert_string_equal(result.text, "closed by QEMU");
 	rig_result(r, 2, RESULT_VM_LOST, NULL, RIG_SOON_MS);
@@ -434,7 +413,7 @@ words_of_an_error_are_bounded(void **state)
 	rig_attach(r, 1, 1, 9);
 	rig_result(r, 1, RESULT_OTHER, &result, RIG_SOON_MS);
 	assert_int_equal(strlen(result.text), MSG_TEXT_MAX - 1);
-	rig_detach(r, 2, 1, OURS);
+	rig_detach(r, 2, 1, RIG_OURS);
 	rig_result(r, 2, RESULT_OK, NULL, RIG_SOON_MS);
 }
 
@@ -445,13 +424,13 @@ killed_and_started_again(void **state)
 	char path[128];
 	pid_t pid;
 
-	pid = rig_qemu(r, "a", XHCI);
+	pid = rig_qemu(r, "a", RIG_XHCI);
 	rig_ready(r, 1, "a", "xhci.0", HANDOVER_ADDRESS, NULL);
 	rig_kill(r, pid, SIGKILL);
 	rig_lost(r, 1, QMP_END_CLOSED, "closed by QEMU");
 	snprintf(path, sizeof(path), "%s/a", r->dir);
 	unlink(path);
-	rig_qemu(r, "a", XHCI NO_DEVICE ",id=" OURS ",port=1");
+	rig_qemu(r, "a", RIG_XHCI RIG_NO_DEVICE ",id=" RIG_OURS ",port=1");
 	rig_connect(r, 1, "a");
 	rig_state(r, 1, VM_GREETING, NULL);
 	rig_state(r, 1, VM_READY, NULL);
@@ -467,7 +446,7 @@ machine_leaves_the_policy(void **state)
 
 	rig_peer(r, "a", "device_del", "silence");
 	rig_ready(r, 1, "a", "", HANDOVER_FD, NULL);
-	rig_detach(r, 1, 1, OURS);
+	rig_detach(r, 1, 1, RIG_OURS);
 	usleep(100000);
 	rig_send(r, RIG_PARENT, MSG_QMP_VM_GONE, &m, -1);
 	rig_result(r, 1, RESULT_VM_LOST, &result, RIG_SOON_MS);
@@ -499,14 +478,14 @@ deadlines(void **state)
 	pid_t pid;
 	int fds[2];
 
-	rig_qemu(r, "good", XHCI);
+	rig_qemu(r, "good", RIG_XHCI);
 	rig_ready(r, 99, "good", "", HANDOVER_ADDRESS, NULL);
 	for (i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "late%u", i);
 		rig_peer(r, name, late[i].when, late[i].fault);
 		rig_vm(r, i, "", HANDOVER_FD);
 	}
-	pid = rig_qemu(r, "stopped", XHCI);
+	pid = rig_qemu(r, "stopped", RIG_XHCI);
 	rig_ready(r, 98, "stopped", "", HANDOVER_ADDRESS, NULL);
 	start = rig_now();
 	for (i = 0; i < n; i++) {
@@ -515,7 +494,7 @@ deadlines(void **state)
 	}
 	rig_state(r, n - 1, VM_GREETING, NULL);
 	rig_state(r, n - 1, VM_READY, NULL);
-	rig_detach(r, 500, n - 1, OURS);
+	rig_detach(r, 500, n - 1, RIG_OURS);
 	kill(pid, SIGSTOP);
 	rig_attach(r, 503, 98, 9);
 	usleep(300000); /* its own deadline is to be the later one */
@@ -524,7 +503,7 @@ deadlines(void **state)
 	send_device(r, 502, 9, fds[1]); /* that nobody attaches */
 	while (rig_now() < start + 9000) {
 		took = rig_now();
-		rig_detach(r, 600, 99, OURS);
+		rig_detach(r, 600, 99, RIG_OURS);
 		rig_result(r, 600, RESULT_OK, NULL, RIG_SOON_MS);
 		took = rig_now() - took;
 		worst = took > worst ? took : worst;
@@ -577,7 +556,7 @@ device_that_never_comes(void **state)
 	struct rig *r = *state;
 	struct msg_result result;
 
-	rig_qemu(r, "a", XHCI);
+	rig_qemu(r, "a", RIG_XHCI);
 	rig_ready(r, 1, "a", "", HANDOVER_FD, NULL);
 	rig_attach(r, 1, 1, 9);
 	rig_result(r, 1, RESULT_OTHER, &result, 12000);
@@ -611,7 +590,7 @@ flood_of_events(void **state)
 	long rss;
 	int i;
 
-	rig_qemu(r, "good", XHCI);
+	rig_qemu(r, "good", RIG_XHCI);
 	rig_ready(r, 1, "good", "", HANDOVER_ADDRESS, NULL);
 	rss = rig_rss(r);
 	rig_peer(r, "bad", "idle", "flood");
@@ -619,7 +598,7 @@ flood_of_events(void **state)
 	usleep(500000);
 	for (i = 0; i < 50; i++) {
 		start = rig_now();
-		rig_detach(r, 10, 1, OURS);
+		rig_detach(r, 10, 1, RIG_OURS);
 		rig_result(r, 10, RESULT_OK, NULL, RIG_SOON_MS);
 		took = rig_now() - start;
 		worst = took > worst ? took : worst;
@@ -679,7 +658,7 @@ shared_machine_is_let_go(void **state)
 	unsigned int fds = rig_fds(r), i;
 	uint64_t start;
 
-	rig_qemu(r, "a", XHCI NO_DEVICE ",id=" OURS ",port=4");
+	rig_qemu(r, "a", RIG_XHCI RIG_NO_DEVICE ",id=" RIG_OURS ",port=4");
 	start = rig_now();
 	shared_ready(r, "a");
 	rig_expect(r, MSG_VM_HAS, 1, NULL);
@@ -687,7 +666,7 @@ shared_machine_is_let_go(void **state)
 	assert_int_equal(rig_fds(r), fds);
 	for (i = 0; i < 3; i++) {
 		close(other_client(r, "a"));
-		rig_detach(r, 20 + i, 1, OURS);
+		rig_detach(r, 20 + i, 1, RIG_OURS);
 		rig_expect(r, MSG_QMP_WANT, 1, NULL);
 		assert_false(rig_get(r, MSG_RESULT, 20 + i, NULL, 50));
 		rig_connect(r, 1, "a");
@@ -707,11 +686,11 @@ requests_for_a_released_machine_are_one_batch(void **state)
 	struct rig *r = *state;
 	uint32_t i;
 
-	rig_qemu(r, "a", XHCI);
+	rig_qemu(r, "a", RIG_XHCI);
 	shared_ready(r, "a");
 	for (i = 1; i <= 20; i++) {
 		rig_attach(r, i, 1, 1 + i);
-		rig_detach(r, 100 + i, 1, OURS);
+		rig_detach(r, 100 + i, 1, RIG_OURS);
 	}
 	rig_expect(r, MSG_QMP_WANT, 1, NULL);
 	rig_connect(r, 1, "a");
@@ -722,7 +701,7 @@ requests_for_a_released_machine_are_one_batch(void **state)
 	}
 	/* And one that comes at once afterwards needs no other connection. */
 	for (i = 200; i < 205; i++) {
-		rig_detach(r, i, 1, OURS);
+		rig_detach(r, i, 1, RIG_OURS);
 		if (rig_get(r, MSG_RESULT, i, NULL, 1000))
 			break;
 		/* This process was too slow: the machine had been let go. */
@@ -744,12 +723,12 @@ shared_machine_was_changed(void **state)
 	struct msg_vm_has has;
 
 	rig_two_monitors(r, "a",
-	    "-device qemu-xhci,id=xhci,p2=1,p3=1" NO_DEVICE ",id=" OURS
+	    "-device qemu-xhci,id=xhci,p2=1,p3=1" RIG_NO_DEVICE ",id=" RIG_OURS
 	    ",port=1");
 	shared_ready(r, "a");
 	rig_expect(r, MSG_VM_HAS, 1, NULL);
 	rig_command(r, "a2",
-	    "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"" OURS
+	    "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"" RIG_OURS
 	    "\"}}",
 	    "DEVICE_DELETED");
 	assert_false(rig_get(r, MSG_VM_DROPPED, 1, NULL, 200));
@@ -757,7 +736,7 @@ shared_machine_was_changed(void **state)
 	rig_expect(r, MSG_QMP_WANT, 1, NULL);
 	rig_connect(r, 1, "a");
 	rig_expect(r, MSG_VM_DROPPED, 1, &has);
-	assert_string_equal(has.id, OURS);
+	assert_string_equal(has.id, RIG_OURS);
 	rig_result(r, 1, RESULT_GONE, NULL, RIG_SOON_MS); /* not BUS_FULL */
 	rig_expect(r, MSG_QMP_RELEASE, 1, NULL);
 	/* Now somebody else has the only port. */
@@ -776,9 +755,9 @@ shared_machine_ends_while_released(void **state)
 	struct rig *r = *state;
 	struct msg_vm_number m = { 1 };
 
-	rig_qemu(r, "a", XHCI);
+	rig_qemu(r, "a", RIG_XHCI);
 	shared_ready(r, "a");
-	rig_detach(r, 1, 1, OURS);
+	rig_detach(r, 1, 1, RIG_OURS);
 	rig_attach(r, 2, 1, 9);
 	rig_expect(r, MSG_QMP_WANT, 1, NULL);
 	rig_send(r, RIG_PARENT, MSG_QMP_GONE, &m, -1);
@@ -796,10 +775,10 @@ shared_machine_was_replaced(void **state)
 {
 	struct rig *r = *state;
 
-	rig_qemu(r, "a", XHCI);
-	rig_qemu(r, "b", XHCI NO_DEVICE ",id=" OURS ",port=1");
+	rig_qemu(r, "a", RIG_XHCI);
+	rig_qemu(r, "b", RIG_XHCI RIG_NO_DEVICE ",id=" RIG_OURS ",port=1");
 	shared_ready(r, "a");
-	rig_detach(r, 1, 1, OURS);
+	rig_detach(r, 1, 1, RIG_OURS);
 	rig_connect(r, 1, "b");
 	rig_result(r, 1, RESULT_VM_LOST, NULL, RIG_SOON_MS);
 	rig_state(r, 1, VM_LOST, NULL);
@@ -818,11 +797,11 @@ shared_machine_is_let_go_under_load(void **state)
 	unsigned int releases = 0;
 	uint32_t i = 0;
 
-	rig_qemu(r, "a", XHCI);
+	rig_qemu(r, "a", RIG_XHCI);
 	shared_ready(r, "a");
 	start = rig_now();
 	while ((now = rig_now()) < start + 3000) {
-		rig_detach(r, ++i, 1, OURS);
+		rig_detach(r, ++i, 1, RIG_OURS);
 		while (!rig_get(r, MSG_RESULT, i, NULL, 20)) {
 			assert_true(rig_now() < now + RIG_SOON_MS);
 			if (!rig_get(r, MSG_QMP_WANT, 1, NULL, 0))
@@ -851,8 +830,8 @@ shared_machine_is_held_by_others(void **state)
 	uint64_t start;
 	int first, later;
 
-	rig_qemu(r, "a", XHCI);
-	rig_qemu(r, "b", XHCI);
+	rig_qemu(r, "a", RIG_XHCI);
+	rig_qemu(r, "b", RIG_XHCI);
 	shared_ready(r, "a");
 	later = other_client(r, "a");
 	first = other_client(r, "b");
@@ -860,7 +839,7 @@ shared_machine_is_held_by_others(void **state)
 	shared_vm(r, 2);
 	rig_connect(r, 2, "b");
 	rig_state(r, 2, VM_GREETING, NULL);
-	rig_detach(r, 1, 1, OURS);
+	rig_detach(r, 1, 1, RIG_OURS);
 	rig_attach(r, 2, 1, 9);
 	rig_expect(r, MSG_QMP_WANT, 1, NULL);
 	rig_connect(r, 1, "a");
@@ -877,7 +856,7 @@ shared_machine_is_held_by_others(void **state)
 	assert_in_range(rig_now() - start, 19900, 22000);
 	assert_false(rig_get(r, MSG_QMP_LOST, 1, NULL, 0));
 	/* We are still in the queue: no other connection is needed. */
-	rig_detach(r, 3, 1, OURS);
+	rig_detach(r, 3, 1, RIG_OURS);
 	close(later);
 	rig_result(r, 3, RESULT_OK, NULL, RIG_SOON_MS);
 	rig_state(r, 1, VM_READY, text);
@@ -951,7 +930,7 @@ end_of_a_connected_machine_ends_it(void **state)
 	struct rig *r = *state;
 	struct msg_vm_number m = { 1 };
 
-	rig_qemu(r, "a", XHCI);
+	rig_qemu(r, "a", RIG_XHCI);
 	rig_ready(r, 1, "a", "", HANDOVER_FD, NULL);
 	rig_send(r, RIG_PARENT, MSG_QMP_GONE, &m, -1);
 	assert_int_equal(rig_exit(r, 0), 1);
@@ -983,7 +962,7 @@ foreign_id_ends_it(void **state)
 {
 	struct rig *r = *state;
 
-	rig_qemu(r, "a", XHCI);
+	rig_qemu(r, "a", RIG_XHCI);
 	rig_ready(r, 1, "a", "", HANDOVER_FD, NULL);
 	rig_detach(r, 1, 1, "xhci");
 	assert_int_equal(rig_exit(r, 0), 1);
@@ -1006,7 +985,7 @@ id_of_another_device_ends_it(void **state)
 	assert_int_equal(rig_exit(r, 0), 1);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int
 main(void)

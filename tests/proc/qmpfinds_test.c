@@ -24,27 +24,6 @@
 
 #include "rig.h"
 
-#define XHCI " -device qemu-xhci,id=xhci,p2=15,p3=15"
-#define NO_DEVICE " -device usb-host,vendorid=0xfff0"
-#define OURS "usbmgrd-3-1.2-22-7"
-
-static struct rig rig;
-
-static int
-setup(void **state)
-{
-	*state = &rig;
-	rig_start(&rig);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	rig_stop(*state);
-	return 0;
-}
-
 /* What QEMU is able to. */
 
 static void
@@ -71,7 +50,7 @@ handover_is_found_out(void **state)
 	struct rig *r = *state;
 	struct msg_result result;
 
-	rig_qemu(r, "real", XHCI);
+	rig_qemu(r, "real", RIG_XHCI);
 	rig_peer(r, "no-add-fd", "query-commands", "old");
 	rig_peer(r, "no-hostdevice", "device-list-properties", "old");
 	rig_peer(r, "no-usb-host", "device-list-properties", "error");
@@ -118,8 +97,8 @@ what_others_gave_is_told(void **state)
 	struct msg_vm_state s;
 
 	rig_two_monitors(r, "a",
-	    XHCI " -device usb-host,hostbus=3,hostport=1.2,id=his"
-		 " -device usb-host,vendorid=0x46d,productid=0xc077");
+	    RIG_XHCI " -device usb-host,hostbus=3,hostport=1.2,id=his"
+		     " -device usb-host,vendorid=0x46d,productid=0xc077");
 	rig_ready(r, 1, "a", "", HANDOVER_AUTO, NULL);
 	rig_expect(r, MSG_VM_FOREIGN, 1, &m);
 	assert_string_equal(m.id, "his");
@@ -173,7 +152,7 @@ id_that_others_took(void **state)
 	struct rig *r = *state;
 	struct msg_result result;
 
-	rig_two_monitors(r, "a", XHCI);
+	rig_two_monitors(r, "a", RIG_XHCI);
 	rig_ready(r, 1, "a", "", HANDOVER_ADDRESS, NULL);
 	rig_command(r, "a2",
 	    "{\"execute\": \"device_add\", \"arguments\": {\"driver\": "
@@ -222,7 +201,8 @@ machine_that_migrates_is_left_alone(void **state)
 	struct msg_vm_state m;
 	int fd;
 
-	rig_two_monitors(r, "a", XHCI NO_DEVICE ",id=" OURS ",port=4");
+	rig_two_monitors(
+	    r, "a", RIG_XHCI RIG_NO_DEVICE ",id=" RIG_OURS ",port=4");
 	fd = listen_at(r, "sink");
 	rig_ready(r, 1, "a", "", HANDOVER_ADDRESS, NULL);
 	migrate(r, "sink");
@@ -231,13 +211,13 @@ machine_that_migrates_is_left_alone(void **state)
 	assert_non_null(strstr(m.text, "; migrating"));
 	rig_attach(r, 1, 1, 9);
 	rig_result(r, 1, RESULT_MIGRATING, NULL, RIG_SOON_MS);
-	rig_detach(r, 2, 1, OURS);
+	rig_detach(r, 2, 1, RIG_OURS);
 	rig_result(r, 2, RESULT_MIGRATING, NULL, RIG_SOON_MS);
 	rig_command(r, "a2", "{\"execute\": \"migrate_cancel\"}", "return");
 	rig_expect(r, MSG_VM_STATE, 1, &m);
 	assert_int_equal(m.migrating, 0);
 	assert_null(strstr(m.text, "; migrating"));
-	rig_detach(r, 3, 1, OURS);
+	rig_detach(r, 3, 1, RIG_OURS);
 	rig_result(r, 3, RESULT_OK, NULL, RIG_SOON_MS);
 	close(fd);
 }
@@ -250,7 +230,7 @@ migration_that_was_there_before(void **state)
 	struct msg_vm_state m;
 	int fd;
 
-	rig_two_monitors(r, "a", XHCI);
+	rig_two_monitors(r, "a", RIG_XHCI);
 	fd = listen_at(r, "sink");
 	migrate(r, "sink");
 	rig_vm(r, 1, "", HANDOVER_ADDRESS);
@@ -262,7 +242,7 @@ migration_that_was_there_before(void **state)
 	close(fd);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int
 main(void)

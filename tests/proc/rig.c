@@ -166,6 +166,23 @@ rig_close_links(struct rig *r)
 }
 
 int
+rig_setup(void **state)
+{
+	static struct rig rig;
+
+	*state = &rig;
+	rig_start(&rig);
+	return 0;
+}
+
+int
+rig_teardown(void **state)
+{
+	rig_stop(*state);
+	return 0;
+}
+
+int
 rig_exit(struct rig *r, int close_links)
 {
 	uint64_t end = rig_now() + RIG_SOON_MS;

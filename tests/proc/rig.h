@@ -27,6 +27,11 @@
 /* A test waits this long for what should come at once. */
 #define RIG_SOON_MS 5000
 
+/* Of a QEMU: a controller, and a device that waits for one never plugged. */
+#define RIG_XHCI " -device qemu-xhci,id=xhci,p2=15,p3=15"
+#define RIG_NO_DEVICE " -device usb-host,vendorid=0xfff0"
+#define RIG_OURS "usbmgrd-3-1.2-22-7" /* an id as usbmgrd gives them */
+
 enum rig_link {
 	RIG_PARENT,
 	RIG_ENGINE,
@@ -69,6 +74,10 @@ void rig_account(void);
 void rig_start(struct rig *);
 void rig_bare(struct rig *);
 void rig_stop(struct rig *);
+
+/* rig_setup, rig_teardown: of a test with a rig, which is its state. */
+int rig_setup(void **state);
+int rig_teardown(void **state);
 
 /* rig_exit: close our ends if close_links; its exit status, or -signal. */
 int rig_exit(struct rig *, int close_links);
