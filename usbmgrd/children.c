@@ -203,6 +203,14 @@ log_was_deleted(enum proc_id proc)
 		    proc_table[proc].log);
 }
 
+static pid_t
+pid_of(enum proc_id proc)
+{
+	if (proc == PROC_PARENT)
+		return getpid();
+	return proc == PROC_SPAWNER ? spawner_pid() : children[proc].pid;
+}
+
 /* For usbmgrctl show processes. */
 static void
 tell_process(enum proc_id proc)
@@ -213,7 +221,7 @@ tell_process(enum proc_id proc)
 
 	memset(&m, 0, sizeof(m));
 	m.proc = proc;
-	m.pid = proc == PROC_PARENT ? getpid() : child->pid;
+	m.pid = pid_of(proc);
 	m.started = (uint64_t)child->started;
 	m.restarts = child->restarts;
 	strlcpy(m.promises,
@@ -230,6 +238,7 @@ tell_processes(void)
 
 	for (proc = PROC_PARENT; proc <= PROC_LAST_CHILD; proc++)
 		tell_process(proc);
+	tell_process(PROC_SPAWNER);
 }
 
 static void
@@ -380,6 +389,7 @@ children_start(const struct conf *conf, int debug, int verbosity)
 	verbose = verbosity;
 	log_required = conf->log_required;
 	children[PROC_PARENT].started = time(NULL);
+	children[PROC_SPAWNER].started = time(NULL);
 	logs_watch(log_was_deleted);
 	/* A symbolic link, which nothing here follows later. */
 	proc_self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);

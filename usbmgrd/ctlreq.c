@@ -102,7 +102,7 @@ show_processes(struct client *client, const void *payload)
 	enum proc_id proc;
 
 	(void)payload;
-	for (proc = PROC_PARENT; proc <= PROC_LAST_CHILD; proc++)
+	for (proc = PROC_PARENT; proc < PROC_MAX; proc++)
 		if (processes[proc].pid != 0)
 			chan_send(&client->chan, MSG_CTL_PROCESS,
 			    &processes[proc], -1);
@@ -288,8 +288,8 @@ control_reload_done(const struct msg_done *m)
 void
 control_process(const struct msg_process *m)
 {
-	if (m->proc > PROC_LAST_CHILD || m->pid <= 0 ||
-	    !msg_string_ok(m->promises, sizeof(m->promises)))
+	if ((m->proc > PROC_LAST_CHILD && m->proc != PROC_SPAWNER) ||
+	    m->pid <= 0 || !msg_string_ok(m->promises, sizeof(m->promises)))
 		fatalx("parent sent a process that is none");
 	processes[m->proc] = *m;
 }

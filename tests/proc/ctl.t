@@ -140,16 +140,20 @@ def as_json():
                 equal((member, re.search(r"\b%s\b" % member, page)
                        is not None), (member, True))
     processes = json.loads(service.ctl("show", "processes", "-j").stdout)
-    equal([p["process"] for p in processes], ["usbmgrd", *CHILDREN])
+    equal([p["process"] for p in processes],
+          ["usbmgrd", *CHILDREN, "spawner"])
+    family = service.family()
     equal([p["pid"] for p in processes[1:]],
-          [service.pids[name] for name in CHILDREN])
-    equal([p["user"] for p in processes], ["root", *USERS])
+          [family[p["process"]] for p in processes[1:]])
+    equal([p["user"] for p in processes], ["root", *USERS, "root"])
     equal({(p["filter"], p["no_new_privs"], p["restarts"])
            for p in processes}, {(True, True, 0)})
     equal([p["promises"] for p in processes],
           ["stdio sendfd beneath unix usbfs watch children",
            "stdio recvfd control",
-           "stdio rpath uevent", "stdio recvfd qmp"])
+           "stdio rpath uevent", "stdio recvfd qmp",
+           "stdio rpath recvfd control uevent qmp proc exec prot_exec id "
+           "rootdir netlink confine"])
     equal(json.loads(service.ctl("-j", "log", "brief").stdout),
           {"messages": [], "done": True, "text": "logs are brief"})
     service.rewrite("block all", "blok all")
