@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: ISC
 """Debian's kernel for the bed: fetched, unpacked and cached, not installed."""
 
+import fcntl
 import glob
 import lzma
 import os
@@ -101,6 +102,14 @@ def prepare(cache, say):
     if os.path.exists(ready):
         return ready
     os.makedirs(cache, exist_ok=True)
+    with open(os.path.join(cache, "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)        # one of several beds does it
+        if not os.path.exists(ready):
+            _make(cache, ready, say)
+    return ready
+
+
+def _make(cache, ready, say):
     with tempfile.TemporaryDirectory(prefix="kernel.", dir=cache,
                                      ignore_cleanup_errors=True) as work:
         os.chmod(work, 0o755)
@@ -116,12 +125,7 @@ def prepare(cache, say):
         _command("busybox", "depmod", "-b", work, version)
         with open(work + "/version", "w") as out:
             out.write(version)
-        try:
-            os.rename(work, ready)
-        except OSError:
-            if not os.path.exists(ready):       # by another one meanwhile
-                raise
-    return ready
+        os.rename(work, ready)
 
 
 def modules(kernel, *names):

@@ -1,0 +1,6 @@
+#!/bin/sh
+# Copyright (c) 2026 The usbmgrd authors
+# SPDX-License-Identifier: ISC
+
+here=$(dirname "$0")
+exec "$here/bed" -t 1100 "$(realpath "$here")/scenarios" -p 2/2
