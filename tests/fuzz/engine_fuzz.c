@@ -23,6 +23,7 @@
 #include "child.h"
 #include "classes.h"
 #include "control.h"
+#include "input.h"
 #include "log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
@@ -112,13 +113,6 @@ may_have(uint32_t vm, const struct usbdev *d)
 		if (d->interfaces[i].class != 3)
 			return 0;
 	return 1;
-}
-
-static void
-must(int holds)
-{
-	if (!holds)
-		abort();
 }
 
 static void
@@ -255,24 +249,10 @@ good(enum msg_type type, uint8_t which, void *payload)
 	}
 }
 
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-static uint8_t
-next(struct input *in)
-{
-	if (in->size == 0)
-		return 0;
-	in->size--;
-	return *in->data++;
-}
-
 static enum msg_type
 next_type(struct input *in, enum proc_id from)
 {
-	unsigned int i, n = next(in);
+	unsigned int i, n = input_byte(in);
 	enum msg_type type = MSG_FIRST_UNUSED;
 
 	for (i = 0; i <= n % 16;) {
@@ -297,7 +277,7 @@ one_message(struct input *in)
 	static const enum proc_id senders[] = { PROC_MONITOR, PROC_QMPCLIENT,
 		PROC_MONITOR, PROC_PARENT };
 	_Alignas(uint64_t) uint8_t payload[4096] = { 0 };
-	enum proc_id from = senders[next(in) % 4];
+	enum proc_id from = senders[input_byte(in) % 4];
 	enum msg_type type;
 	unsigned int n;
 	size_t at;
@@ -305,11 +285,11 @@ one_message(struct input *in)
 	if (from == PROC_PARENT && parent_is_honest)
 		from = PROC_QMPCLIENT;
 	type = next_type(in, from);
-	good(type, next(in), payload);
-	for (n = next(in); n > 0 && n <= 16; n--) {
-		at = next(in);
-		at |= (size_t)next(in) << 8;
-		payload[at % msg_info(type)->size] = next(in);
+	good(type, input_byte(in), payload);
+	for (n = input_byte(in); n > 0 && n <= 16; n--) {
+		at = input_byte(in);
+		at |= (size_t)input_byte(in) << 8;
+		payload[at % msg_info(type)->size] = input_byte(in);
 	}
 	if (from == PROC_PARENT && !is_tried(type))
 		return;
@@ -325,7 +305,7 @@ one_message(struct input *in)
 		engine_dispatch_qmpclient(&engine.qmpclient, type, payload, -1);
 	else
 		from_parent(type, payload);
-	now += (uint64_t)next(in) * 100;
+	now += (uint64_t)input_byte(in) * 100;
 	engine_tick(NULL);
 }
 
@@ -340,7 +320,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	log_set_stderr(0);
 	if ((engine.core = core_new()) == NULL)
 		abort();
-	parent_is_honest = (next(&in) & 3) != 0;
+	parent_is_honest = (input_byte(&in) & 3) != 0;
 	if (setjmp(ended) == 0) {
 		send_policy();
 		while (in.size > 0)
