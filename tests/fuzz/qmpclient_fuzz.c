@@ -27,13 +27,12 @@
 #include <unistd.h>
 #include "again.h"
 #include "attach.h"
-#include "audit.h"
 #include "chan.h"
 #include "child.h"
 #include "input.h"
-#include "log.h"
 #include "qmpid.h"
 #include "shared.h"
+#include "standin_log.h"
 #include "standin_loop.h"
 #include "usbfs.h"
 #include "usbnode.h"
@@ -62,128 +61,11 @@ static void sent(enum msg_type, const void *);
 static jmp_buf ended;
 static int all_are_honest;
 
-/* In the place of common/log.c: what would end the process. */
-static void __attribute__((__noreturn__)) process_ends(void)
+static void
+process_ends(void)
 {
 	must(!all_are_honest);
 	longjmp(ended, 1);
-}
-
-void
-fatal(const char *fmt, ...)
-{
-	(void)fmt;
-	process_ends();
-}
-
-void
-fatalx(const char *fmt, ...)
-{
-	(void)fmt;
-	process_ends();
-}
-
-void
-log_warn(const char *fmt, ...)
-{
-	(void)fmt;
-}
-
-void
-log_warnx(const char *fmt, ...)
-{
-	(void)fmt;
-}
-
-void
-log_info(const char *fmt, ...)
-{
-	(void)fmt;
-}
-
-void
-log_debug(const char *fmt, ...)
-{
-	(void)fmt;
-}
-
-void
-log_set_verbose(int verbose)
-{
-	(void)verbose;
-}
-
-void
-log_set_stderr(int to_stderr)
-{
-	(void)to_stderr;
-}
-
-void
-log_init(enum proc_id proc, int to_stderr)
-{
-	(void)proc;
-	(void)to_stderr;
-}
-
-void
-log_opened(int start)
-{
-	(void)start;
-}
-
-enum proc_id
-log_proc(void)
-{
-	return PROC_QMPCLIENT;
-}
-
-/* In the place of common/audit.c: lines go nowhere. */
-struct json *
-audit_begin(const char *event)
-{
-	static struct json j;
-	static char text[4096];
-
-	(void)event;
-	json_init(&j, text, sizeof(text));
-	json_object(&j, NULL);
-	return &j;
-}
-
-void
-audit_end(void)
-{
-}
-
-void
-audit_open(int fd)
-{
-	close(fd);
-}
-
-void
-audit_continue(const struct auditchain *chain)
-{
-	(void)chain;
-}
-
-void
-audit_require(int required)
-{
-	(void)required;
-}
-
-int
-audit_is_open(void)
-{
-	return 0;
-}
-
-uint64_t
-audit_lost(void)
-{
-	return 0;
 }
 
 /* In the place of common/child.c. */
