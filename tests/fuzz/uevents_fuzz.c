@@ -272,8 +272,8 @@ add_head(struct message *m)
 /*
  * What libudev 252 does not bear: where properties begin it adds to without a
  * look at the highest bits, and of tags that are all invalid it makes a copy
- * at NULL.  Only root's udevd can send such a message: libudev takes none of
- * that form from anybody else.
+ * at NULL.  It takes a head from root's udevd alone, and the kernel makes no
+ * tags.
  */
 static void
 spare_libudev(struct message *m)
@@ -281,11 +281,11 @@ spare_libudev(struct message *m)
 	struct head head;
 	uint8_t *tags;
 
-	if (m->len < sizeof(head))
-		return;
-	memcpy(&head, m->text, sizeof(head));
-	head.properties_at &= INT32_MAX;
-	memcpy(m->text, &head, sizeof(head));
+	if (udevd_runs && m->len >= sizeof(head)) {
+		memcpy(&head, m->text, sizeof(head));
+		head.properties_at &= INT32_MAX;
+		memcpy(m->text, &head, sizeof(head));
+	}
 	while ((tags = memmem(m->text, m->len, "TAGS=", 5)) != NULL)
 		*tags = 't';
 }
@@ -305,8 +305,7 @@ fill_queue(struct input *in)
 		check_filter(m);
 		if (m->by & AS_UDEV)
 			add_head(m);
-		if (udevd_runs)
-			spare_libudev(m);
+		spare_libudev(m);
 	}
 }
 
