@@ -5,7 +5,7 @@
 
 /*
  * A hostile monitor and a hostile QMP client against the engine's dispatch,
- * with an honest parent and a policy that is fixed: whatever they send, in
+ * with an honest parent that has policies of two rules: whatever they send, in
  * whatever order, nothing is handed over that the policy does not pass, or
  * whose number and digest are not what the monitor has told.  A hostile
  * parent only must not harm memory.
@@ -60,6 +60,7 @@ static void __attribute__((__noreturn__)) engine_ends(void)
 #define PRODUCT_OF_B 0xc077
 
 static int parent_is_honest;
+static unsigned int in_policy; /* machines, as bits */
 /* What the monitor has told, by port: the last counts. */
 #define TOLD_MAX 64
 static struct usbdev told[TOLD_MAX];
@@ -102,6 +103,8 @@ may_have(uint32_t vm, const struct usbdev *d)
 {
 	unsigned int i;
 
+	if (vm > MACHINES || !(in_policy >> (vm - 1) & 1))
+		return 0;
 	if (usbdev_is_hub(d) || d->odd_descriptors || d->netif[0] != '\0' ||
 	    d->busy[0] != '\0')
 		return 0;
@@ -163,10 +166,11 @@ from_parent(enum msg_type type, const void *payload)
 	engine_dispatch_parent(&engine.parent, type, payload, -1);
 }
 
+/* Of those machines, as bits. */
 static void
-send_policy(void)
+send_policy(unsigned int which)
 {
-	struct msg_conf_begin begin = { .vms = MACHINES, .rules = 2 };
+	struct msg_conf_begin begin = { .vms = 0, .rules = 2 };
 	struct msg_rule a = { .action = RULE_PASS,
 		.has = RULE_HAS_PORT,
 		.port = PORT_OF_A,
@@ -181,18 +185,22 @@ send_policy(void)
 		.vms = { 2 },
 		.where = "t:2" };
 	struct msg_vm vm = { .greeting_ms = 1, .reply_ms = 1 };
-	struct msg_start start = { .verbose = 0 };
 
+	in_policy = which;
 	b.pledge = class_word_bit("hid");
+	begin.vms = begin.rules = (which & 1) + (which >> 1);
 	from_parent(MSG_CONF_BEGIN, &begin);
 	for (vm.vm = 1; vm.vm <= MACHINES; vm.vm++) {
+		if (!(which >> (vm.vm - 1) & 1))
+			continue;
 		snprintf(vm.name, sizeof(vm.name), "%c", 'a' + (int)vm.vm - 1);
 		from_parent(MSG_CONF_VM, &vm);
 	}
-	from_parent(MSG_CONF_RULE, &a);
-	from_parent(MSG_CONF_RULE, &b);
+	if (which & 1)
+		from_parent(MSG_CONF_RULE, &a);
+	if (which & 2)
+		from_parent(MSG_CONF_RULE, &b);
 	from_parent(MSG_CONF_END, &none);
-	from_parent(MSG_START, &start);
 }
 
 static void
@@ -282,8 +290,10 @@ one_message(struct input *in)
 	unsigned int n;
 	size_t at;
 
-	if (from == PROC_PARENT && parent_is_honest)
-		from = PROC_QMPCLIENT;
+	if (from == PROC_PARENT && parent_is_honest) {
+		send_policy(input_byte(in) & 3);
+		return;
+	}
 	type = next_type(in, from);
 	good(type, input_byte(in), payload);
 	for (n = input_byte(in); n > 0 && n <= 16; n--) {
@@ -312,6 +322,7 @@ one_message(struct input *in)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const struct msg_start start = { .verbose = 0 };
 	struct input in = { data, size };
 
 	memset(&engine, 0, sizeof(engine));
@@ -322,7 +333,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	parent_is_honest = (input_byte(&in) & 3) != 0;
 	if (setjmp(ended) == 0) {
-		send_policy();
+		send_policy(3);
+		from_parent(MSG_START, &start);
 		while (in.size > 0)
 			one_message(&in);
 	}
