@@ -162,8 +162,9 @@ chan_send(struct chan *c, enum msg_type type, const void *payload, int fd)
 	const struct msg_info *info = msg_info(type);
 	const char *why;
 
-	why = msg_check(
-	    c->me, c->peer, type, info == NULL ? 0 : info->size, fd != -1);
+	why = info == NULL
+		  ? "no message"
+		  : msg_check(c->me, c->peer, type, info->size, fd != -1);
 	if (why != NULL)
 		fatalx("%s to %s: %s", msg_name(type), proc_name(c->peer), why);
 	if (c->dead) {

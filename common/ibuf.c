@@ -358,12 +358,10 @@ ibuf_skip(struct ibuf *buf, size_t len)
 int
 ibuf_get(struct ibuf *buf, void *data, size_t len)
 {
-	const void *p = ibuf_data(buf);
-
 	if (ibuf_skip(buf, len) == -1)
 		return -1;
 	if (len > 0)
-		memcpy(data, p, len);
+		memcpy(data, buf->buf + buf->rpos - len, len);
 	return 0;
 }
 

@@ -142,7 +142,7 @@ spawn_child(enum proc_id proc, const char *dir, const struct spawn *how, int fd)
 		args[n++] = "-v";
 	n = add_option(args, n, "-o", how->option);
 	n = add_option(args, n, "-p", how->promises);
-	n = add_option(args, n, "-u", how->user);
+	add_option(args, n, "-u", how->user);
 	if (find_file(proc, dir, path, sizeof(path)) == -1)
 		return -1;
 	if ((pid = fork_for(how)) == 0) {

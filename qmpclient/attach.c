@@ -44,6 +44,7 @@ struct op {
 	uint32_t fdset_of; /* request that the set was made for */
 	unsigned int guest_port;
 	int no_fd; /* add-fd failed, text says why */
+	int has_set; /* remove-fd is its last command */
 	unsigned int engine; /* that asked for it */
 	char id[MSG_ID_MAX];
 	char text[MSG_TEXT_MAX];
@@ -157,6 +158,7 @@ attach_remove_fd(struct vm *vm, struct op *op)
 {
 	struct json *j = conn_begin(&vm->conn, "remove-fd");
 
+	op->has_set = 1;
 	json_num(j, "fdset-id", attach_fdset(op->fdset_of));
 	conn_add(&vm->conn, op->request, attach_removed_fd, op);
 }
@@ -251,7 +253,7 @@ attach_added(void *owner, const struct reply *reply, void *arg)
 	}
 	op_result(
 	    op, vm, result, result == RESULT_OK ? op->guest_port : 0, op->text);
-	if (vm->handover == HANDOVER_ADDRESS)
+	if (!op->has_set)
 		free(op);
 }
 
@@ -447,10 +449,14 @@ half_start(struct half *h, struct vm *vm)
 {
 	char text[MSG_TEXT_MAX] = "";
 	enum result result = half_verify(h, text, sizeof(text));
-	int fd = h->fd;
+	int fd;
 
 	if (result == RESULT_OK && vm->migrating)
 		result = RESULT_MIGRATING;
+	/* It may have become so since the device was opened. */
+	if (vm->handover == HANDOVER_ADDRESS)
+		half_close(h);
+	fd = h->fd;
 	if (result == RESULT_OK) {
 		h->fd = -1;
 		result = attach_start(vm, &h->attach, fd, text, sizeof(text));
@@ -630,7 +636,7 @@ detach_deleted(void *owner, const struct reply *reply, void *arg)
 	else if (dev != NULL)
 		dev->at = DEVICE_ATTACHED;
 	op_result(op, vm, result, op->guest_port, text);
-	if (vm->handover == HANDOVER_ADDRESS)
+	if (!op->has_set)
 		free(op);
 }
 

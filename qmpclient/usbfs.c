@@ -46,7 +46,7 @@ usbfs_read(int fd, void *buf, size_t size, size_t offset)
 int
 usbfs_digest(int fd, uint8_t digest[USBDEV_DIGEST_LEN])
 {
-	uint8_t buf[4096];
+	uint8_t buf[4096] = { 0 };
 	SHA2_CTX ctx;
 	size_t total = 0;
 	ssize_t n;

@@ -131,9 +131,11 @@ const struct promise_arg promise_args[] = {
 	{ "stdio", "fcntl", { { INT_IS(1, F_GETFL) } } },
 	{ "stdio", "fcntl", { { INT_IS(1, F_GETFD) } } },
 	{ "stdio", "fcntl", { { INT_IS(1, F_SETFD) } } },
-	/* abort(3) */
+	/* abort(3) of glibc and of musl; a process has one thread. */
 	{ "stdio", "tgkill",
 	    { { 0, INT_BITS, PROMISE_OWN_PID }, { INT_IS(2, SIGABRT) } } },
+	{ "stdio", "tkill",
+	    { { 0, INT_BITS, PROMISE_OWN_PID }, { INT_IS(1, SIGABRT) } } },
 
 	{ "rpath", "open", { { NONE_OF(1, ANY_WRITE) } } },
 	{ "rpath", "openat", { { NONE_OF(2, ANY_WRITE) } } },
@@ -165,6 +167,7 @@ const struct promise_arg promise_args[] = {
 	{ "proc", "clone", { { 0, UINT64_MAX, CLONE_PARENT | SIGCHLD } } },
 	/* As in stdio, of whichever process has inherited the filter. */
 	{ "proc", "tgkill", { { INT_IS(2, SIGABRT) } } },
+	{ "proc", "tkill", { { INT_IS(1, SIGABRT) } } },
 	/* Private, of a file, too; what can be executed cannot be written. */
 	{ "prot_exec", "mmap",
 	    { { NONE_OF(2, PROT_EXEC) }, { 3, MAP_TYPE, MAP_PRIVATE } } },

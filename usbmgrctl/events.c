@@ -255,9 +255,8 @@ read_interfaces(struct parse *p)
 	if (!YAJL_IS_ARRAY(p->value))
 		return expected(p, "an array of classes");
 	p->ev->device.ninterfaces = 0;
-	for (i = 0; i < YAJL_GET_ARRAY(p->value)->len; i++) {
-		if (get_class(p, YAJL_GET_ARRAY(p->value)->values[i], &class) ==
-		    -1)
+	for (i = 0; i < p->value->u.array.len; i++) {
+		if (get_class(p, p->value->u.array.values[i], &class) == -1)
 			return -1;
 		usbdev_add_interface(&p->ev->device, &class);
 	}
@@ -790,9 +789,9 @@ find(yajl_val object, const char *key, size_t *count)
 	size_t i;
 
 	*count = 0;
-	for (i = 0; i < YAJL_GET_OBJECT(object)->len; i++)
-		if (strcmp(YAJL_GET_OBJECT(object)->keys[i], key) == 0) {
-			found = YAJL_GET_OBJECT(object)->values[i];
+	for (i = 0; i < object->u.object.len; i++)
+		if (strcmp(object->u.object.keys[i], key) == 0) {
+			found = object->u.object.values[i];
 			++*count;
 		}
 	return found;
@@ -805,8 +804,8 @@ check_keys(struct parse *p, yajl_val object, const struct member *members)
 	const char *key;
 	size_t i;
 
-	for (i = 0; i < YAJL_GET_OBJECT(object)->len; i++) {
-		key = YAJL_GET_OBJECT(object)->keys[i];
+	for (i = 0; i < object->u.object.len; i++) {
+		key = object->u.object.keys[i];
 		for (m = members; m->key != NULL; m++)
 			if (strcmp(key, m->key) == 0)
 				break;

@@ -122,7 +122,7 @@ main(int argc, char *argv[])
 	struct arguments a = { .json = 0 };
 	const struct command *c;
 	char options[32];
-	int ch, words[WORDS_MAX], nwords, status;
+	int ch, words[WORDS_MAX] = { 0 }, nwords, status;
 
 	log_init(PROC_CLIENT, 1);
 	c = find_command(argc, argv, words, &nwords);

@@ -308,7 +308,8 @@ vm_ready(struct core *core, struct vm *vm, const struct msg_vm_state *m)
 	if (migrated)
 		vm_forget_failures(core, vm, 1);
 	vm_set_state(core, vm, VM_READY, m->text);
-	if (m->told)
+	/* One that left the policy may be gone with what was lost in it. */
+	if (m->told && (vm = core_vm_find(core, m->vm)) != NULL)
 		core_foreign_forget(core, vm, 0);
 }
 

@@ -5,7 +5,7 @@
 
 /*
  * A hostile monitor and a hostile QMP client against the engine's dispatch,
- * with an honest parent and a policy that is fixed: whatever they send, in
+ * with an honest parent that has policies of two rules: whatever they send, in
  * whatever order, nothing is handed over that the policy does not pass, or
  * whose number and digest are not what the monitor has told.  A hostile
  * parent only must not harm memory.
@@ -23,6 +23,7 @@
 #include "child.h"
 #include "classes.h"
 #include "control.h"
+#include "input.h"
 #include "log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
@@ -59,6 +60,7 @@ static void __attribute__((__noreturn__)) engine_ends(void)
 #define PRODUCT_OF_B 0xc077
 
 static int parent_is_honest;
+static unsigned int in_policy; /* machines, as bits */
 /* What the monitor has told, by port: the last counts. */
 #define TOLD_MAX 64
 static struct usbdev told[TOLD_MAX];
@@ -101,6 +103,8 @@ may_have(uint32_t vm, const struct usbdev *d)
 {
 	unsigned int i;
 
+	if (vm > MACHINES || !(in_policy >> (vm - 1) & 1))
+		return 0;
 	if (usbdev_is_hub(d) || d->odd_descriptors || d->netif[0] != '\0' ||
 	    d->busy[0] != '\0')
 		return 0;
@@ -112,13 +116,6 @@ may_have(uint32_t vm, const struct usbdev *d)
 		if (d->interfaces[i].class != 3)
 			return 0;
 	return 1;
-}
-
-static void
-must(int holds)
-{
-	if (!holds)
-		abort();
 }
 
 static void
@@ -169,10 +166,11 @@ from_parent(enum msg_type type, const void *payload)
 	engine_dispatch_parent(&engine.parent, type, payload, -1);
 }
 
+/* Of those machines, as bits. */
 static void
-send_policy(void)
+send_policy(unsigned int which)
 {
-	struct msg_conf_begin begin = { .vms = MACHINES, .rules = 2 };
+	struct msg_conf_begin begin = { .vms = 0, .rules = 2 };
 	struct msg_rule a = { .action = RULE_PASS,
 		.has = RULE_HAS_PORT,
 		.port = PORT_OF_A,
@@ -187,18 +185,22 @@ send_policy(void)
 		.vms = { 2 },
 		.where = "t:2" };
 	struct msg_vm vm = { .greeting_ms = 1, .reply_ms = 1 };
-	struct msg_start start = { .verbose = 0 };
 
+	in_policy = which;
 	b.pledge = class_word_bit("hid");
+	begin.vms = begin.rules = (which & 1) + (which >> 1);
 	from_parent(MSG_CONF_BEGIN, &begin);
 	for (vm.vm = 1; vm.vm <= MACHINES; vm.vm++) {
+		if (!(which >> (vm.vm - 1) & 1))
+			continue;
 		snprintf(vm.name, sizeof(vm.name), "%c", 'a' + (int)vm.vm - 1);
 		from_parent(MSG_CONF_VM, &vm);
 	}
-	from_parent(MSG_CONF_RULE, &a);
-	from_parent(MSG_CONF_RULE, &b);
+	if (which & 1)
+		from_parent(MSG_CONF_RULE, &a);
+	if (which & 2)
+		from_parent(MSG_CONF_RULE, &b);
 	from_parent(MSG_CONF_END, &none);
-	from_parent(MSG_START, &start);
 }
 
 static void
@@ -255,24 +257,10 @@ good(enum msg_type type, uint8_t which, void *payload)
 	}
 }
 
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-static uint8_t
-next(struct input *in)
-{
-	if (in->size == 0)
-		return 0;
-	in->size--;
-	return *in->data++;
-}
-
 static enum msg_type
 next_type(struct input *in, enum proc_id from)
 {
-	unsigned int i, n = next(in);
+	unsigned int i, n = input_byte(in);
 	enum msg_type type = MSG_FIRST_UNUSED;
 
 	for (i = 0; i <= n % 16;) {
@@ -297,19 +285,21 @@ one_message(struct input *in)
 	static const enum proc_id senders[] = { PROC_MONITOR, PROC_QMPCLIENT,
 		PROC_MONITOR, PROC_PARENT };
 	_Alignas(uint64_t) uint8_t payload[4096] = { 0 };
-	enum proc_id from = senders[next(in) % 4];
+	enum proc_id from = senders[input_byte(in) % 4];
 	enum msg_type type;
 	unsigned int n;
 	size_t at;
 
-	if (from == PROC_PARENT && parent_is_honest)
-		from = PROC_QMPCLIENT;
+	if (from == PROC_PARENT && parent_is_honest) {
+		send_policy(input_byte(in) & 3);
+		return;
+	}
 	type = next_type(in, from);
-	good(type, next(in), payload);
-	for (n = next(in); n > 0 && n <= 16; n--) {
-		at = next(in);
-		at |= (size_t)next(in) << 8;
-		payload[at % msg_info(type)->size] = next(in);
+	good(type, input_byte(in), payload);
+	for (n = input_byte(in); n > 0 && n <= 16; n--) {
+		at = input_byte(in);
+		at |= (size_t)input_byte(in) << 8;
+		payload[at % msg_info(type)->size] = input_byte(in);
 	}
 	if (from == PROC_PARENT && !is_tried(type))
 		return;
@@ -325,13 +315,14 @@ one_message(struct input *in)
 		engine_dispatch_qmpclient(&engine.qmpclient, type, payload, -1);
 	else
 		from_parent(type, payload);
-	now += (uint64_t)next(in) * 100;
+	now += (uint64_t)input_byte(in) * 100;
 	engine_tick(NULL);
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const struct msg_start start = { .verbose = 0 };
 	struct input in = { data, size };
 
 	memset(&engine, 0, sizeof(engine));
@@ -340,9 +331,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	log_set_stderr(0);
 	if ((engine.core = core_new()) == NULL)
 		abort();
-	parent_is_honest = (next(&in) & 3) != 0;
+	parent_is_honest = (input_byte(&in) & 3) != 0;
 	if (setjmp(ended) == 0) {
-		send_policy();
+		send_policy(3);
+		from_parent(MSG_START, &start);
 		while (in.size > 0)
 			one_message(&in);
 	}

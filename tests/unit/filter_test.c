@@ -321,6 +321,115 @@ narrowed_filter_has_less(void **state)
 	check_profile(PROC_ENGINE, "", 0);
 }
 
+#define OWN_PID UINT64_MAX
+
+/* What each of the two makes of the same function, and with what. */
+static const struct {
+	const char *promise;
+	const char *function;
+	struct {
+		const char *call;
+		uint64_t args[4];
+	} libc[2]; /* glibc 2.36, musl 1.2.3 */
+} same_table[] = {
+	{ "stdio", "fwrite", { { "write", { 2 } }, { "writev", { 2 } } } },
+	{ "stdio", "fread", { { "read", { 0 } }, { "readv", { 0 } } } },
+	{ "stdio", "epoll_wait",
+	    { { "epoll_wait", { 0 } }, { "epoll_pwait", { 0 } } } },
+	{ "stdio", "poll", { { "poll", { 0 } }, { "ppoll", { 0 } } } },
+	{ "stdio", "nanosleep",
+	    { { "clock_nanosleep", { 0 } }, { "nanosleep", { 0 } } } },
+	{ "stdio", "time", { { "time", { 0 } }, { "clock_gettime", { 0 } } } },
+	{ "stdio", "gettimeofday",
+	    { { "gettimeofday", { 0 } }, { "clock_gettime", { 0 } } } },
+	{ "stdio", "abort",
+	    { { "tgkill", { OWN_PID, OWN_PID, SIGABRT } },
+		{ "tkill", { OWN_PID, SIGABRT } } } },
+	{ "stdio", "abort",
+	    { { "rt_sigprocmask", { SIG_UNBLOCK } },
+		{ "rt_sigprocmask", { SIG_BLOCK } } } },
+	{ "stdio", "malloc",
+	    { { "brk", { 0 } },
+		{ "mmap", { 0, 4096, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS } } } },
+	{ "stdio", "malloc",
+	    { { "mprotect", { 0, 4096, PROT_READ | PROT_WRITE } },
+		{ "mprotect", { 0, 4096, PROT_READ | PROT_WRITE } } } },
+	{ "stdio", "free", { { "munmap", { 0 } }, { "madvise", { 0 } } } },
+	{ "stdio", "fopen",
+	    { { "fcntl", { 0, F_GETFL } },
+		{ "fcntl", { 0, F_SETFD, FD_CLOEXEC } } } },
+	{ "stdio", "exit",
+	    { { "exit_group", { 0 } }, { "exit_group", { 0 } } } },
+	{ "rpath", "open",
+	    { { "openat", { 0, 0, O_RDONLY | O_CLOEXEC } },
+		{ "open", { 0, O_RDONLY | O_CLOEXEC | 0100000 } } } },
+	{ "rpath", "stat",
+	    { { "newfstatat", { 0, 0, 0, 0 } }, { "stat", { 0 } } } },
+	{ "rpath", "lstat",
+	    { { "newfstatat", { 0, 0, 0, AT_SYMLINK_NOFOLLOW } },
+		{ "lstat", { 0 } } } },
+	{ "rpath", "access", { { "access", { 0 } }, { "faccessat", { 0 } } } },
+	{ "rpath", "readlink",
+	    { { "readlink", { 0 } }, { "readlinkat", { 0 } } } },
+	{ "rpath", "readdir",
+	    { { "getdents64", { 0 } }, { "getdents64", { 0 } } } },
+	{ "recvfd", "fstat",
+	    { { "newfstatat", { 0, 0, 0, AT_EMPTY_PATH } },
+		{ "fstat", { 0 } } } },
+	{ "beneath", "fstat",
+	    { { "newfstatat", { 0, 0, 0, AT_EMPTY_PATH } },
+		{ "fstat", { 0 } } } },
+	{ "uevent", "recv", { { "recvfrom", { 0 } }, { "recvfrom", { 0 } } } },
+	{ "qmp", "send", { { "sendto", { 0 } }, { "sendto", { 0 } } } },
+	{ "children", "waitpid", { { "wait4", { 0 } }, { "wait4", { 0 } } } },
+	{ "exec", "dup2", { { "dup2", { 0 } }, { "dup3", { 0 } } } },
+	{ "id", "setrlimit",
+	    { { "prlimit64", { 0 } }, { "prlimit64", { 0 } } } },
+};
+
+static void
+check_same(const struct program *p, size_t a, size_t row, size_t libc)
+{
+	struct seccomp_data data = { .arch = arch_table[a].audit };
+	const char *call = same_table[row].libc[libc].call;
+	size_t i;
+
+	data.nr = seccomp_syscall_resolve_name_arch(arch_table[a].scmp, call);
+	if (data.nr < 0 && is_optional(call))
+		return; /* there both libraries make the newer one */
+	for (i = 0; i < 4; i++) {
+		data.args[i] = same_table[row].libc[libc].args[i];
+		if (data.args[i] == OWN_PID)
+			data.args[i] = (uint64_t)getpid();
+	}
+	if (run(p, &data) != SECCOMP_RET_ALLOW)
+		fail_msg("%s of %s: %s", same_table[row].function,
+		    libc == 0 ? "glibc" : "musl", call);
+}
+
+static void
+glibc_and_musl_may_do_the_same(void **state)
+{
+	static struct program p;
+	size_t a, i, row;
+
+	(void)state;
+	for (a = 0; a < COUNT(arch_table); a++)
+		for (i = 0; i < COUNT(filtered); i++) {
+			build(&p, filtered[i], NULL, arch_table[a].scmp);
+			for (row = 0; row < COUNT(same_table); row++) {
+				if (!promises_have(
+					sandbox_promises(filtered[i]),
+					same_table[row].promise,
+					strlen(same_table[row].promise)))
+					continue;
+				check_same(&p, a, row, 0);
+				check_same(&p, a, row, 1);
+			}
+		}
+}
+
 static void
 other_architectures_are_killed(void **state)
 {
@@ -609,6 +718,7 @@ main(void)
 		cmocka_unit_test(
 		    filter_of_the_spawner_takes_nothing_from_a_child),
 		cmocka_unit_test(narrowed_filter_has_less),
+		cmocka_unit_test(glibc_and_musl_may_do_the_same),
 		cmocka_unit_test(other_architectures_are_killed),
 		cmocka_unit_test(x32_is_killed),
 		cmocka_unit_test(nobody_has_these),
