@@ -15,9 +15,10 @@ static char users[PROC_MAX][USER_IDS_MAX];
 static void
 say_missing(enum proc_id proc, const char *user)
 {
-	log_warnx("user %s, whom the %s is to run as, does not exist; %suseradd "
-		  "--system --user-group --home-dir /nonexistent --shell "
-		  "/usr/sbin/nologin %s",
+	log_warnx(
+	    "user %s, whom the %s is to run as, does not exist; %suseradd "
+	    "--system --user-group --home-dir /nonexistent --shell "
+	    "/usr/sbin/nologin %s",
 	    user, proc_name(proc),
 	    strcmp(user, proc_table[proc].user) == 0
 		? "run systemd-sysusers, or "
