@@ -4,10 +4,12 @@
  */
 
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdalign.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,6 +56,15 @@ open_dir(int dirfd, const char *name)
 	return dir;
 }
 
+/* What getdents64(2) gives; each libc has another name for it, or none. */
+struct entry {
+	uint64_t ino;
+	int64_t off;
+	uint16_t reclen;
+	uint8_t type;
+	char name[];
+};
+
 /*
  * Calls fn for each subdirectory until it returns other than 0.  Returns
  * that, or -1 with errno.  dirfd is read from where it stands, which is the
@@ -62,17 +73,17 @@ open_dir(int dirfd, const char *name)
 static int
 each_dir(int dirfd, int (*fn)(int dirfd, const char *name, void *), void *arg)
 {
-	alignas(struct dirent64) char buf[ENTRIES_SIZE];
-	const struct dirent64 *entry;
-	ssize_t at, len;
+	alignas(struct entry) char buf[ENTRIES_SIZE];
+	const struct entry *entry;
+	long at, len;
 	int n = 0;
 
-	while ((len = getdents64(dirfd, buf, sizeof(buf))) > 0)
-		for (at = 0; at < len; at += entry->d_reclen) {
+	while ((len = syscall(SYS_getdents64, dirfd, buf, sizeof(buf))) > 0)
+		for (at = 0; at < len; at += entry->reclen) {
 			entry = (const void *)(buf + at);
-			if (entry->d_name[0] == '.' || entry->d_type != DT_DIR)
+			if (entry->name[0] == '.' || entry->type != DT_DIR)
 				continue;
-			n = fn(dirfd, entry->d_name, arg);
+			n = fn(dirfd, entry->name, arg);
 			if (n != 0)
 				return n;
 		}

@@ -20,7 +20,7 @@
  * attach, in the order in which it was.
  */
 
-#define DEFAULT_LOGS "/var/log/usbmgrd"
+#define DEFAULT_LOGS LOGDIR
 #define UEVENTS_MAX 16
 
 struct record {

@@ -535,7 +535,7 @@ build_finish(void)
 	resolve();
 	build_sources_finish();
 	if (conf->log_directory[0] == '\0')
-		strlcpy(conf->log_directory, "/var/log/usbmgrd",
+		strlcpy(conf->log_directory, LOGDIR,
 		    sizeof(conf->log_directory));
 	if (conf->control[0] == '\0')
 		strlcpy(conf->control, RUNDIR "/usbmgrd.sock",

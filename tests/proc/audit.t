@@ -286,16 +286,16 @@ def remainder():
     equal(verify(service.path("forged.log")).returncode, 1)
 
 
-@test("the example for logrotate, done by logrotate itself")
+@test("the file for logrotate, done by logrotate itself")
 def logrotate():
     if shutil.which("logrotate", path="/usr/sbin:/usr/bin:/sbin") is None:
         print("# logrotate is not installed: what its file says is done here")
     service = Service().start()
-    with open(ROOT + "/docs/logrotate") as example:
-        text = example.read()
+    with open(ROOT + "/dist/logrotate.in") as template:
+        text = template.read()
     equal("pkill -USR1 -x usbmgrd" in text, True)
     with open(service.path("rotate.conf"), "w") as out:
-        out.write(text.replace("/var/log/usbmgrd", service.logs).replace(
+        out.write(text.replace("@LOGDIR@", service.logs).replace(
             "pkill -USR1 -x usbmgrd", "kill -USR1 %d" % service.process.pid))
     for count in 1, 2:
         service.is_well()

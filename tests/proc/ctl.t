@@ -458,7 +458,7 @@ def replay():
 def completed(*words, tool=CTL):
     """What bash offers for the last one of these words."""
     script = """
-        source %s/docs/completion/usbmgrctl.bash
+        source %s/dist/usbmgrctl.bash
         COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
         _usbmgrctl; printf '%%s\\n' "${COMPREPLY[@]}"
     """ % ROOT
@@ -494,11 +494,11 @@ def completion():
 @test("zsh takes its completion")
 def zsh():
     try:
-        subprocess.run(["zsh", "-n", ROOT + "/docs/completion/_usbmgrctl"],
+        subprocess.run(["zsh", "-n", ROOT + "/dist/_usbmgrctl"],
                        check=True, timeout=10)
     except FileNotFoundError:
         print("# zsh is not installed")
-    text = open(ROOT + "/docs/completion/_usbmgrctl").read()
+    text = open(ROOT + "/dist/_usbmgrctl").read()
     for word in ctl().stderr.split(": ")[-1].replace(" or ", ", ").split(", "):
         equal((word, "'%s:" % word.strip() in text), (word, True))
 

@@ -16,9 +16,9 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from service import (BUILD, FIRST_ID, LOGS, USERS, Service,   # noqa: E402
-                     equal, is_alive, matches, run, set_accounts, start,
-                     status_of, test, wait_for)
+from service import (BUILD, CHILDREN, FIRST_ID, LOGS,         # noqa: E402
+                     USERS, Service, equal, is_alive, matches, run,
+                     set_accounts, start, status_of, test, wait_for)
 
 
 def refused(service, pattern, status=1):
@@ -245,12 +245,18 @@ def not_root():
 
 @test("users that are missing are named")
 def no_users():
-    user = ("usbmgrd: user %s does not exist; make it: useradd --system "
-            "--user-group --home-dir /nonexistent --shell /usr/sbin/nologin "
-            "%s\n")
-    for missing in USERS[1:2], USERS:
-        set_accounts(users=[u for u in USERS if u not in missing])
-        refused(Service(), "".join(user % (u, u) for u in missing))
+    text = ("usbmgrd: user {1}, whom the {0} is to run as, does not exist; "
+            "run {2}useradd --system --user-group --home-dir /nonexistent "
+            "--shell /usr/sbin/nologin {1}\n")
+    pairs = list(zip(CHILDREN, USERS))
+    for missing in pairs[1:2], pairs:
+        set_accounts(users=[user for pair in pairs for user in pair[1:]
+                            if pair not in missing])
+        refused(Service(), "".join(text.format(
+            *pair, "systemd-sysusers, or ") for pair in missing))
+    set_accounts()
+    refused(Service('process engine user "nobody-here"\n'),
+            text.format("engine", "nobody-here", ""))
     set_accounts()
 
 

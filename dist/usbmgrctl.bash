@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The usbmgrd authors
 # SPDX-License-Identifier: ISC
 #
-# Completion of usbmgrctl(8) for bash; for the directory
-# /usr/share/bash-completion/completions, as usbmgrctl.
+# Completion of usbmgrctl(8) for bash, in the file usbmgrctl of a directory
+# bash-completion/completions.
 
 # What is plugged, and which machines there are; nothing if nobody answers.
 _usbmgrctl_ask()
