@@ -80,7 +80,7 @@ void
 core_att_reconcile(struct core *core, struct attachment *att)
 {
 	if (core->scan_done && att->state == ATT_ATTACHED &&
-	    !att->vm->migrating && !retry_blocks(&att->retry))
+	    core_vm_may_ask(att->vm) && !retry_blocks(&att->retry))
 		core_att_detach(core, att, "device removed");
 }
 

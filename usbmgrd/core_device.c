@@ -366,7 +366,7 @@ device_follow_attachment(
 	if (want != NULL)
 		reason = device_why(dev, want, why);
 	if (att->state == ATT_ATTACHED && att->vm != want &&
-	    !att->vm->migrating && !retry_blocks(&att->retry))
+	    core_vm_may_ask(att->vm) && !retry_blocks(&att->retry))
 		core_att_detach(core, att, reason);
 	switch (att->state) {
 	case ATT_LOST:

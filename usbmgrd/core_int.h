@@ -265,6 +265,12 @@ struct vm *core_vm_find(const struct core *, uint32_t number);
 /* core_vm_is_coming: 1 if it is connected to and not ready yet. */
 int core_vm_is_coming(const struct vm *);
 
+/*
+ * core_vm_may_ask: 1 if it may be asked for something.  What it has is told
+ * before it is ready, and perhaps before the number of its connection is.
+ */
+int core_vm_may_ask(const struct vm *);
+
 /* core_vm_reconcile: everything that is in it or wants to be. */
 void core_vm_reconcile(struct core *, struct vm *);
 

@@ -29,6 +29,12 @@ core_vm_is_coming(const struct vm *vm)
 	return vm->state == VM_CONNECTING || vm->state == VM_GREETING;
 }
 
+int
+core_vm_may_ask(const struct vm *vm)
+{
+	return vm->state == VM_READY && !vm->migrating;
+}
+
 struct vm *
 core_vm_new(struct core *core, const struct msg_vm *conf)
 {

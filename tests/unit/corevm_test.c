@@ -309,9 +309,9 @@ adopted_device_of_another_machine_moves(void **state)
 	vm_is("a", VM_GREETING);
 	vm_has("a", "3:9", 5, 7);
 	plug("3:9", 5, MOUSE);
-	did("detach a 3:9/5: t:1\n");
-	vm_up("a");
 	did("");
+	vm_up("a");
+	did("detach a 3:9/5: t:1\n");
 	answer("3:9", RESULT_OK);
 	did("attach b 3:9/5: t:1\n");
 }
