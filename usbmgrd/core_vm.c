@@ -83,7 +83,7 @@ core_vm_awaited(const struct core *core)
 	if (core->settle_at == 0)
 		return NULL;
 	TAILQ_FOREACH(vm, &core->vms, entry)
-		if (!vm->known && !vm->gone)
+		if (!vm->known)
 			return vm;
 	return NULL;
 }
@@ -127,7 +127,8 @@ vms_replace(struct core *core, const struct policy *policy)
 void
 core_vm_reap(struct core *core, struct vm *vm)
 {
-	if (!vm->gone || !RB_EMPTY(&vm->attachments))
+	if (!vm->gone || !RB_EMPTY(&vm->attachments) ||
+	    (!vm->known && !core->sources.alone))
 		return;
 	core->left =
 	    reallocarray(core->left, core->nleft + 1, sizeof(*core->left));
@@ -268,7 +269,7 @@ vm_set_state(
 	if (state == VM_ABSENT)
 		core_foreign_forget(core, vm, 1);
 	/* What it has was told before it became ready. */
-	if (heard || vm->gone)
+	if (heard)
 		vm_drop_lost(core, vm);
 	core_vm_reconcile(core, vm);
 	core_vm_reap(core, vm);

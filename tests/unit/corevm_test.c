@@ -165,6 +165,56 @@ unplugged_while_the_machine_is_down(void **state)
 	is("3:9", "unassigned: no rule matches");
 }
 
+/* It may have its devices still, though it left the policy. */
+static void
+lost_when_it_has_left(void **state)
+{
+	(void)state;
+	attached("3:9", 5);
+	vm_up("b");
+	vm_is("a", VM_LOST);
+	policy("b", "pass 3:9 b");
+	vm_is("a", VM_GREETING);
+	vm_is("a", VM_LOST);
+	did("");
+	is("3:9", "held a: machine \"a\" may have it still: its connection is "
+		  "lost");
+	vm_is("a", VM_GREETING);
+	vm_has("a", "3:9", 5, 1);
+	vm_up("a");
+	did("detach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	did("attach b 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+}
+
+/* What it has is told by a machine that is not in the policy any more. */
+static void
+left_before_it_was_heard_of(void **state)
+{
+	static const char *const rules[] = { "pass 3:9 b", NULL };
+	struct core_event ev = { .type = EV_POLICY };
+
+	(void)state;
+	ev.u.policy = mkpolicy("a b", rules);
+	happens(&ev);
+	vm_is("a", VM_GREETING);
+	policy("b", "pass 3:9 b");
+	scanned();
+	vm_up("b");
+	plug("3:9", 5, MOUSE);
+	did("hold 3:9/5: machine \"a\" has not answered yet whether it has "
+	    "it\n");
+	vm_has("a", "3:9", 5, 7);
+	vm_up("a");
+	did("detach a 3:9/5: t:1\n");
+	assert_int_equal(core_vm_left(bed.core, 1), 1);
+	answer("3:9", RESULT_OK);
+	did("attach b 3:9/5: t:1\n");
+	assert_string_equal(core_vm_name(bed.core, 1), "");
+	answer("3:9", RESULT_OK);
+}
+
 /* Lists. */
 
 static void
@@ -533,6 +583,8 @@ main(void)
 		BED_TEST(machine_lost_while_attaching),
 		BED_TEST(machine_lost_while_detaching),
 		BED_TEST(unplugged_while_the_machine_is_down),
+		BED_TEST(lost_when_it_has_left),
+		BED_TEST(left_before_it_was_heard_of),
 		BED_TEST(first_that_is_up_gets_it),
 		BED_TEST(failure_does_not_keep_it_from_the_next),
 		BED_TEST(failure_when_a_better_one_is_up),
