@@ -246,6 +246,9 @@ void core_event_override(struct core *, const struct core_override *);
 const struct foreign *core_foreign_has(
     const struct core *, const struct usbdev *);
 
+/* core_foreign_any: 1 if somebody else gave that machine anything. */
+int core_foreign_any(const struct core *, const struct vm *);
+
 /*
  * core_foreign_forget: what the machine has no more: all, or what was not
  * told since the last time.

@@ -296,7 +296,8 @@ core_event_vm_socket(struct core *core, const struct msg_vm_socket *m)
 		return;
 	if (m->error == EAGAIN)
 		state = VM_CONNECTING;
-	else if (vm->deserted || RB_EMPTY(&vm->attachments))
+	else if (vm->deserted || (vm->known && RB_EMPTY(&vm->attachments) &&
+				     !core_foreign_any(core, vm)))
 		state = VM_ABSENT;
 	else
 		state = VM_LOST;

@@ -246,6 +246,31 @@ device_of_somebody_else_is_left_to_him(void **state)
 	did("attach b 3:9/5: t:1\n");
 }
 
+/* Nor as long as the machine lives, though it lets nobody connect. */
+static void
+device_of_somebody_else_in_a_machine_that_ends(void **state)
+{
+	struct msg_vm_socket gone = { .vm = 1, .error = ENOENT, .conn = 1 };
+	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &gone };
+	struct msg_vm_foreign m = mkforeign("a", "stick");
+
+	(void)state;
+	policy("a b", "pass 3:9 b");
+	vm_up("b");
+	scanned();
+	m.busnum = 3;
+	m.devnum = 5;
+	vm_foreign(&m);
+	vm_ready("a", 0, 1);
+	plug("3:9", 5, MOUSE);
+	vm_is("a", VM_LOST);
+	happens(&ev);
+	did("");
+	gone.ended = 1;
+	happens(&ev);
+	did("attach b 3:9/5: t:1\n");
+}
+
 static void
 what_others_look_for(void **state)
 {
@@ -388,6 +413,23 @@ machine_that_hangs_at_the_start(void **state)
 	did("attach a 3:8/6: t:2\n");
 }
 
+/* It lives, says the parent, and lets nobody connect. */
+static void
+machine_that_cannot_be_asked_at_the_start(void **state)
+{
+	struct msg_vm_socket m = { .vm = 2, .error = ECONNREFUSED, .conn = 3 };
+	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &m };
+
+	(void)state;
+	start();
+	happens(&ev);
+	did("");
+	m.ended = 1;
+	happens(&ev);
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+}
+
 /* Ports. */
 
 static void
@@ -423,11 +465,13 @@ main(void)
 		BED_TEST(device_that_shall_stay_with_nobody),
 		BED_TEST(socket_that_goes_before_its_machine),
 		BED_TEST(device_of_somebody_else_is_left_to_him),
+		BED_TEST(device_of_somebody_else_in_a_machine_that_ends),
 		BED_TEST(what_others_look_for),
 		BED_TEST(what_others_do_not_look_for),
 		BED_TEST(no_device_before_all_machines_were_heard_of),
 		BED_TEST(other_machine_has_it_at_the_start),
 		BED_TEST(machine_that_hangs_at_the_start),
+		BED_TEST(machine_that_cannot_be_asked_at_the_start),
 		BED_TEST(port_that_somebody_else_frees),
 	};
 
