@@ -190,7 +190,8 @@ result_of_detach(
 {
 	struct device *dev = att->dev;
 
-	if (m->result == RESULT_OK) {
+	/* What is refused may be gone all the same. */
+	if (m->result == RESULT_OK || att->dropped) {
 		/* Where it is now, what failed before may work. */
 		if (dev != NULL)
 			retry_reset(&core->retries, &dev->retry);
@@ -209,6 +210,7 @@ void
 core_att_dropped(struct core *core, struct attachment *att)
 {
 	/* What we have asked for will be answered, too. */
+	att->dropped = att->state == ATT_DETACHING;
 	if (att->state != ATT_ATTACHED)
 		return;
 	if (att->dev != NULL)

@@ -512,6 +512,22 @@ dropped_while_detaching(void **state)
 	did("attach b 3:9/6: t:1\n");
 }
 
+/* And if it is refused, the device is out all the same. */
+static void
+dropped_while_detaching_is_refused(void **state)
+{
+	(void)state;
+	attached("3:9", 5);
+	policy("a b", "pass 3:9 b");
+	vm_up("b");
+	vm_dropped("a", "3:9", 5, 1);
+	did("");
+	answer("3:9", RESULT_MIGRATING);
+	did("attach b 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	is("3:9", "attached b: t:1");
+}
+
 static void
 dropped_device_without_a_place(void **state)
 {
@@ -599,6 +615,7 @@ main(void)
 		BED_TEST(socket_told_late_forgets_nothing),
 		BED_TEST(dropped_device_stays_out),
 		BED_TEST(dropped_while_detaching),
+		BED_TEST(dropped_while_detaching_is_refused),
 		BED_TEST(dropped_device_without_a_place),
 		BED_TEST(unknown_machines_change_nothing),
 		BED_TEST(machines_are_shown),
