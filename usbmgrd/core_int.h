@@ -12,7 +12,10 @@
 #include "core_source.h"
 #include "retry.h"
 
-/* What the files of the engine's core share, and nobody else includes. */
+/*
+ * What the files of the engine's core share, and nobody else includes but
+ * tests/sim/memory.c.
+ */
 
 /* Where an attachment stands. */
 enum att_state {
