@@ -92,7 +92,7 @@ core_att_adopt(struct core *core, struct device *dev)
 	for (att = LIST_FIRST(&core->orphans); att != NULL; att = next) {
 		next = LIST_NEXT(att, orphan_entry);
 		if (dev->att != NULL || att->state != ATT_ATTACHED ||
-		    att->devnum != dev->dev.devnum ||
+		    att->unplugged || att->devnum != dev->dev.devnum ||
 		    usbport_cmp(&att->port, &dev->dev.port) != 0)
 			continue;
 		LIST_REMOVE(att, orphan_entry);

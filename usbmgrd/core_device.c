@@ -464,6 +464,7 @@ core_device_remove(struct core *core, struct device *dev)
 
 	if (att != NULL) {
 		att->dev = NULL;
+		att->unplugged = 1;
 		retry_reset(&core->retries, &att->retry);
 		LIST_INSERT_HEAD(&core->orphans, att, orphan_entry);
 		core_att_reconcile(core, att);

@@ -35,6 +35,7 @@ struct attachment {
 	struct vm *vm;
 	struct device *dev; /* NULL: not plugged (any more) */
 	enum att_state state;
+	int unplugged; /* one that is plugged there by now is another one */
 	int dropped; /* detaching, and somebody else took it out */
 	int outdated; /* pending, and judged anew since it was asked for */
 	uint32_t request;

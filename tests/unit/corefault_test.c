@@ -120,6 +120,27 @@ refused_by_a_migration(void **state)
 	did("detach a 3:8/4: device removed\nattach a 3:9/5: t:1\n");
 }
 
+/* Numbers of devices come around: the machine has the one before. */
+static void
+another_device_of_that_number(void **state)
+{
+	(void)state;
+	policy("a", "pass 3:9 a");
+	vm_up("a");
+	scanned();
+	plug("3:9", 5, MOUSE);
+	answer("3:9", RESULT_OK);
+	vm_ready("a", 1, 0);
+	unplug("3:9", 5);
+	plug("3:9", 5, KEYBOARD);
+	did("hold 3:9/5: machine \"a\" is migrating\n");
+	vm_ready("a", 0, 0);
+	did("detach a 3:9/5: device removed\n");
+	answer("3:9", RESULT_OK);
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+}
+
 /* A machine that dies on the way is not one that migrates for ever. */
 static void
 migration_ends_with_the_machine(void **state)
@@ -460,6 +481,7 @@ main(void)
 		BED_TEST(nothing_is_asked_of_a_machine_that_migrates),
 		BED_TEST(policy_that_moves_a_device_waits_for_the_migration),
 		BED_TEST(refused_by_a_migration),
+		BED_TEST(another_device_of_that_number),
 		BED_TEST(migration_ends_with_the_machine),
 		BED_TEST(device_of_a_dead_machine_goes_back_to_the_host),
 		BED_TEST(device_that_shall_stay_with_nobody),
