@@ -223,7 +223,8 @@ vm_drop_lost(struct core *core, struct vm *vm)
 		core_device_reconcile(core, dev);
 		/* One that is ready has given back what it does not have. */
 		if (dev->att == NULL && vm->state == VM_ABSENT &&
-		    vm->conf.release == RELEASE_HOST)
+		    vm->conf.release == RELEASE_HOST &&
+		    !core_att_elsewhere(core, &dev->dev))
 			core_device_release(core, dev);
 	}
 }

@@ -190,6 +190,31 @@ device_of_a_dead_machine_goes_back_to_the_host(void **state)
 	did("");
 }
 
+/* Another machine has it still, since before. */
+static void
+device_of_two_machines_of_which_one_dies(void **state)
+{
+	(void)state;
+	bed.release = RELEASE_HOST;
+	policy("a b", "pass 3:9 a b");
+	vm_up("a");
+	vm_up("b");
+	scanned();
+	plug("3:9", 5, MOUSE);
+	answer("3:9", RESULT_OK);
+	vm_down("a");
+	answer("3:9", RESULT_OK);
+	vm_is("a", VM_GREETING);
+	vm_has_event(EV_VM_HAS, "a", "3:9", 5, 1);
+	vm_up("a");
+	did("detach a 3:9/5: device removed\n");
+	vm_down("b");
+	did("");
+	answer("3:9", RESULT_OK);
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+}
+
 static void
 device_that_shall_stay_with_nobody(void **state)
 {
@@ -484,6 +509,7 @@ main(void)
 		BED_TEST(another_device_of_that_number),
 		BED_TEST(migration_ends_with_the_machine),
 		BED_TEST(device_of_a_dead_machine_goes_back_to_the_host),
+		BED_TEST(device_of_two_machines_of_which_one_dies),
 		BED_TEST(device_that_shall_stay_with_nobody),
 		BED_TEST(socket_that_goes_before_its_machine),
 		BED_TEST(device_of_somebody_else_is_left_to_him),
