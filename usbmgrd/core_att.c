@@ -80,7 +80,7 @@ void
 core_att_reconcile(struct core *core, struct attachment *att)
 {
 	if (core->scan_done && att->state == ATT_ATTACHED &&
-	    !att->vm->migrating && !retry_blocks(&att->retry))
+	    core_vm_may_ask(att->vm) && !retry_blocks(&att->retry))
 		core_att_detach(core, att, "device removed");
 }
 
@@ -92,7 +92,7 @@ core_att_adopt(struct core *core, struct device *dev)
 	for (att = LIST_FIRST(&core->orphans); att != NULL; att = next) {
 		next = LIST_NEXT(att, orphan_entry);
 		if (dev->att != NULL || att->state != ATT_ATTACHED ||
-		    att->devnum != dev->dev.devnum ||
+		    att->unplugged || att->devnum != dev->dev.devnum ||
 		    usbport_cmp(&att->port, &dev->dev.port) != 0)
 			continue;
 		LIST_REMOVE(att, orphan_entry);
@@ -190,7 +190,8 @@ result_of_detach(
 {
 	struct device *dev = att->dev;
 
-	if (m->result == RESULT_OK) {
+	/* What is refused may be gone all the same. */
+	if (m->result == RESULT_OK || att->dropped) {
 		/* Where it is now, what failed before may work. */
 		if (dev != NULL)
 			retry_reset(&core->retries, &dev->retry);
@@ -209,6 +210,7 @@ void
 core_att_dropped(struct core *core, struct attachment *att)
 {
 	/* What we have asked for will be answered, too. */
+	att->dropped = att->state == ATT_DETACHING;
 	if (att->state != ATT_ATTACHED)
 		return;
 	if (att->dev != NULL)

@@ -181,6 +181,14 @@ device_awaited_vm(const struct core *core, const struct device *dev)
 	return NULL;
 }
 
+static enum device_state
+device_hold_awaited(const struct vm *vm, char *reason)
+{
+	return hold_because(reason, DEV_HELD,
+	    "machine \"%s\" has not answered yet whether it has it",
+	    vm->conf.name);
+}
+
 /* Each machine of the list, also if it is not its turn. */
 static enum device_state
 device_check_pledges(
@@ -210,9 +218,7 @@ device_check_vm(const struct core *core, const struct device *dev,
 	const struct vm *vm = device_awaited_vm(core, dev);
 
 	if (vm != NULL && dev->att == NULL)
-		return hold_because(reason, DEV_HELD,
-		    "machine \"%s\" has not answered yet whether it has it",
-		    vm->conf.name);
+		return device_hold_awaited(vm, reason);
 	if ((*want = device_choose_vm(core, dev)) != NULL)
 		return DEV_UNASSIGNED;
 	if (dev->rule->nvms > 1)
@@ -262,7 +268,10 @@ device_overridden(const struct core *core, struct device *dev, char *reason,
 	*state = core_override_check(dev, vm, dev->override_force, reason);
 	if (*state == DEV_HELD)
 		return 1;
-	if (vm->state == VM_READY || (dev->att != NULL && dev->att->vm == vm))
+	if (dev->att == NULL && core_vm_awaited(core) != NULL)
+		*state = device_hold_awaited(core_vm_awaited(core), reason);
+	else if (vm->state == VM_READY ||
+		 (dev->att != NULL && dev->att->vm == vm))
 		*want = vm;
 	else
 		*state = hold_because(reason, DEV_HELD,
@@ -366,7 +375,7 @@ device_follow_attachment(
 	if (want != NULL)
 		reason = device_why(dev, want, why);
 	if (att->state == ATT_ATTACHED && att->vm != want &&
-	    !att->vm->migrating && !retry_blocks(&att->retry))
+	    core_vm_may_ask(att->vm) && !retry_blocks(&att->retry))
 		core_att_detach(core, att, reason);
 	switch (att->state) {
 	case ATT_LOST:
@@ -455,6 +464,7 @@ core_device_remove(struct core *core, struct device *dev)
 
 	if (att != NULL) {
 		att->dev = NULL;
+		att->unplugged = 1;
 		retry_reset(&core->retries, &att->retry);
 		LIST_INSERT_HEAD(&core->orphans, att, orphan_entry);
 		core_att_reconcile(core, att);

@@ -50,6 +50,17 @@ core_foreign_has(const struct core *core, const struct usbdev *d)
 	return NULL;
 }
 
+int
+core_foreign_any(const struct core *core, const struct vm *vm)
+{
+	const struct foreign *f;
+
+	LIST_FOREACH(f, &core->foreigns, entry)
+		if (f->vm == vm)
+			return 1;
+	return 0;
+}
+
 /* What it had or has is open to others, or is not. */
 static void
 reconcile_covered(struct core *core, const struct msg_vm_foreign *m)

@@ -12,7 +12,10 @@
 #include "core_source.h"
 #include "retry.h"
 
-/* What the files of the engine's core share, and nobody else includes. */
+/*
+ * What the files of the engine's core share, and nobody else includes but
+ * tests/sim/memory.c.
+ */
 
 /* Where an attachment stands. */
 enum att_state {
@@ -32,6 +35,8 @@ struct attachment {
 	struct vm *vm;
 	struct device *dev; /* NULL: not plugged (any more) */
 	enum att_state state;
+	int unplugged; /* one that is plugged there by now is another one */
+	int dropped; /* detaching, and somebody else took it out */
 	int outdated; /* pending, and judged anew since it was asked for */
 	uint32_t request;
 	uint32_t guest_port;
@@ -246,6 +251,9 @@ void core_event_override(struct core *, const struct core_override *);
 const struct foreign *core_foreign_has(
     const struct core *, const struct usbdev *);
 
+/* core_foreign_any: 1 if somebody else gave that machine anything. */
+int core_foreign_any(const struct core *, const struct vm *);
+
 /*
  * core_foreign_forget: what the machine has no more: all, or what was not
  * told since the last time.
@@ -264,6 +272,12 @@ struct vm *core_vm_find(const struct core *, uint32_t number);
 
 /* core_vm_is_coming: 1 if it is connected to and not ready yet. */
 int core_vm_is_coming(const struct vm *);
+
+/*
+ * core_vm_may_ask: 1 if it may be asked for something.  What it has is told
+ * before it is ready, and perhaps before the number of its connection is.
+ */
+int core_vm_may_ask(const struct vm *);
 
 /* core_vm_reconcile: everything that is in it or wants to be. */
 void core_vm_reconcile(struct core *, struct vm *);

@@ -47,7 +47,8 @@ core_event_qmpclient_lost(struct core *core)
 
 	/* First, so that no device goes from one of them to another. */
 	TAILQ_FOREACH(vm, &core->vms, entry)
-		if (vm->state == VM_READY) {
+		/* What it has may have been told without it being ready yet. */
+		if (vm->state == VM_READY || !RB_EMPTY(&vm->attachments)) {
 			vm->state = VM_GREETING;
 			/* As at the start: any of a list may have it. */
 			vm->known = 0;

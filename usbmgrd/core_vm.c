@@ -29,6 +29,12 @@ core_vm_is_coming(const struct vm *vm)
 	return vm->state == VM_CONNECTING || vm->state == VM_GREETING;
 }
 
+int
+core_vm_may_ask(const struct vm *vm)
+{
+	return vm->state == VM_READY && !vm->migrating;
+}
+
 struct vm *
 core_vm_new(struct core *core, const struct msg_vm *conf)
 {
@@ -77,7 +83,7 @@ core_vm_awaited(const struct core *core)
 	if (core->settle_at == 0)
 		return NULL;
 	TAILQ_FOREACH(vm, &core->vms, entry)
-		if (!vm->known && !vm->gone)
+		if (!vm->known)
 			return vm;
 	return NULL;
 }
@@ -121,7 +127,8 @@ vms_replace(struct core *core, const struct policy *policy)
 void
 core_vm_reap(struct core *core, struct vm *vm)
 {
-	if (!vm->gone || !RB_EMPTY(&vm->attachments))
+	if (!vm->gone || !RB_EMPTY(&vm->attachments) ||
+	    (!vm->known && !core->sources.alone))
 		return;
 	core->left =
 	    reallocarray(core->left, core->nleft + 1, sizeof(*core->left));
@@ -216,7 +223,8 @@ vm_drop_lost(struct core *core, struct vm *vm)
 		core_device_reconcile(core, dev);
 		/* One that is ready has given back what it does not have. */
 		if (dev->att == NULL && vm->state == VM_ABSENT &&
-		    vm->conf.release == RELEASE_HOST)
+		    vm->conf.release == RELEASE_HOST &&
+		    !core_att_elsewhere(core, &dev->dev))
 			core_device_release(core, dev);
 	}
 }
@@ -262,7 +270,7 @@ vm_set_state(
 	if (state == VM_ABSENT)
 		core_foreign_forget(core, vm, 1);
 	/* What it has was told before it became ready. */
-	if (heard || vm->gone)
+	if (heard)
 		vm_drop_lost(core, vm);
 	core_vm_reconcile(core, vm);
 	core_vm_reap(core, vm);
@@ -289,7 +297,8 @@ core_event_vm_socket(struct core *core, const struct msg_vm_socket *m)
 		return;
 	if (m->error == EAGAIN)
 		state = VM_CONNECTING;
-	else if (vm->deserted || RB_EMPTY(&vm->attachments))
+	else if (vm->deserted || (vm->known && RB_EMPTY(&vm->attachments) &&
+				     !core_foreign_any(core, vm)))
 		state = VM_ABSENT;
 	else
 		state = VM_LOST;

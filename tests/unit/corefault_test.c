@@ -120,6 +120,27 @@ refused_by_a_migration(void **state)
 	did("detach a 3:8/4: device removed\nattach a 3:9/5: t:1\n");
 }
 
+/* Numbers of devices come around: the machine has the one before. */
+static void
+another_device_of_that_number(void **state)
+{
+	(void)state;
+	policy("a", "pass 3:9 a");
+	vm_up("a");
+	scanned();
+	plug("3:9", 5, MOUSE);
+	answer("3:9", RESULT_OK);
+	vm_ready("a", 1, 0);
+	unplug("3:9", 5);
+	plug("3:9", 5, KEYBOARD);
+	did("hold 3:9/5: machine \"a\" is migrating\n");
+	vm_ready("a", 0, 0);
+	did("detach a 3:9/5: device removed\n");
+	answer("3:9", RESULT_OK);
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+}
+
 /* A machine that dies on the way is not one that migrates for ever. */
 static void
 migration_ends_with_the_machine(void **state)
@@ -167,6 +188,31 @@ device_of_a_dead_machine_goes_back_to_the_host(void **state)
 	/* Once. */
 	vm_socket("a", ENOENT);
 	did("");
+}
+
+/* Another machine has it still, since before. */
+static void
+device_of_two_machines_of_which_one_dies(void **state)
+{
+	(void)state;
+	bed.release = RELEASE_HOST;
+	policy("a b", "pass 3:9 a b");
+	vm_up("a");
+	vm_up("b");
+	scanned();
+	plug("3:9", 5, MOUSE);
+	answer("3:9", RESULT_OK);
+	vm_down("a");
+	answer("3:9", RESULT_OK);
+	vm_is("a", VM_GREETING);
+	vm_has_event(EV_VM_HAS, "a", "3:9", 5, 1);
+	vm_up("a");
+	did("detach a 3:9/5: device removed\n");
+	vm_down("b");
+	did("");
+	answer("3:9", RESULT_OK);
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
 }
 
 static void
@@ -243,6 +289,31 @@ device_of_somebody_else_is_left_to_him(void **state)
 	vm_ready("a", 0, 0);
 	did("");
 	vm_ready("a", 0, 1);
+	did("attach b 3:9/5: t:1\n");
+}
+
+/* Nor as long as the machine lives, though it lets nobody connect. */
+static void
+device_of_somebody_else_in_a_machine_that_ends(void **state)
+{
+	struct msg_vm_socket gone = { .vm = 1, .error = ENOENT, .conn = 1 };
+	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &gone };
+	struct msg_vm_foreign m = mkforeign("a", "stick");
+
+	(void)state;
+	policy("a b", "pass 3:9 b");
+	vm_up("b");
+	scanned();
+	m.busnum = 3;
+	m.devnum = 5;
+	vm_foreign(&m);
+	vm_ready("a", 0, 1);
+	plug("3:9", 5, MOUSE);
+	vm_is("a", VM_LOST);
+	happens(&ev);
+	did("");
+	gone.ended = 1;
+	happens(&ev);
 	did("attach b 3:9/5: t:1\n");
 }
 
@@ -388,6 +459,23 @@ machine_that_hangs_at_the_start(void **state)
 	did("attach a 3:8/6: t:2\n");
 }
 
+/* It lives, says the parent, and lets nobody connect. */
+static void
+machine_that_cannot_be_asked_at_the_start(void **state)
+{
+	struct msg_vm_socket m = { .vm = 2, .error = ECONNREFUSED, .conn = 3 };
+	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &m };
+
+	(void)state;
+	start();
+	happens(&ev);
+	did("");
+	m.ended = 1;
+	happens(&ev);
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+}
+
 /* Ports. */
 
 static void
@@ -418,16 +506,20 @@ main(void)
 		BED_TEST(nothing_is_asked_of_a_machine_that_migrates),
 		BED_TEST(policy_that_moves_a_device_waits_for_the_migration),
 		BED_TEST(refused_by_a_migration),
+		BED_TEST(another_device_of_that_number),
 		BED_TEST(migration_ends_with_the_machine),
 		BED_TEST(device_of_a_dead_machine_goes_back_to_the_host),
+		BED_TEST(device_of_two_machines_of_which_one_dies),
 		BED_TEST(device_that_shall_stay_with_nobody),
 		BED_TEST(socket_that_goes_before_its_machine),
 		BED_TEST(device_of_somebody_else_is_left_to_him),
+		BED_TEST(device_of_somebody_else_in_a_machine_that_ends),
 		BED_TEST(what_others_look_for),
 		BED_TEST(what_others_do_not_look_for),
 		BED_TEST(no_device_before_all_machines_were_heard_of),
 		BED_TEST(other_machine_has_it_at_the_start),
 		BED_TEST(machine_that_hangs_at_the_start),
+		BED_TEST(machine_that_cannot_be_asked_at_the_start),
 		BED_TEST(port_that_somebody_else_frees),
 	};
 

@@ -165,6 +165,56 @@ unplugged_while_the_machine_is_down(void **state)
 	is("3:9", "unassigned: no rule matches");
 }
 
+/* It may have its devices still, though it left the policy. */
+static void
+lost_when_it_has_left(void **state)
+{
+	(void)state;
+	attached("3:9", 5);
+	vm_up("b");
+	vm_is("a", VM_LOST);
+	policy("b", "pass 3:9 b");
+	vm_is("a", VM_GREETING);
+	vm_is("a", VM_LOST);
+	did("");
+	is("3:9", "held a: machine \"a\" may have it still: its connection is "
+		  "lost");
+	vm_is("a", VM_GREETING);
+	vm_has("a", "3:9", 5, 1);
+	vm_up("a");
+	did("detach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	did("attach b 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+}
+
+/* What it has is told by a machine that is not in the policy any more. */
+static void
+left_before_it_was_heard_of(void **state)
+{
+	static const char *const rules[] = { "pass 3:9 b", NULL };
+	struct core_event ev = { .type = EV_POLICY };
+
+	(void)state;
+	ev.u.policy = mkpolicy("a b", rules);
+	happens(&ev);
+	vm_is("a", VM_GREETING);
+	policy("b", "pass 3:9 b");
+	scanned();
+	vm_up("b");
+	plug("3:9", 5, MOUSE);
+	did("hold 3:9/5: machine \"a\" has not answered yet whether it has "
+	    "it\n");
+	vm_has("a", "3:9", 5, 7);
+	vm_up("a");
+	did("detach a 3:9/5: t:1\n");
+	assert_int_equal(core_vm_left(bed.core, 1), 1);
+	answer("3:9", RESULT_OK);
+	did("attach b 3:9/5: t:1\n");
+	assert_string_equal(core_vm_name(bed.core, 1), "");
+	answer("3:9", RESULT_OK);
+}
+
 /* Lists. */
 
 static void
@@ -309,9 +359,9 @@ adopted_device_of_another_machine_moves(void **state)
 	vm_is("a", VM_GREETING);
 	vm_has("a", "3:9", 5, 7);
 	plug("3:9", 5, MOUSE);
-	did("detach a 3:9/5: t:1\n");
-	vm_up("a");
 	did("");
+	vm_up("a");
+	did("detach a 3:9/5: t:1\n");
 	answer("3:9", RESULT_OK);
 	did("attach b 3:9/5: t:1\n");
 }
@@ -462,6 +512,22 @@ dropped_while_detaching(void **state)
 	did("attach b 3:9/6: t:1\n");
 }
 
+/* And if it is refused, the device is out all the same. */
+static void
+dropped_while_detaching_is_refused(void **state)
+{
+	(void)state;
+	attached("3:9", 5);
+	policy("a b", "pass 3:9 b");
+	vm_up("b");
+	vm_dropped("a", "3:9", 5, 1);
+	did("");
+	answer("3:9", RESULT_MIGRATING);
+	did("attach b 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	is("3:9", "attached b: t:1");
+}
+
 static void
 dropped_device_without_a_place(void **state)
 {
@@ -533,6 +599,8 @@ main(void)
 		BED_TEST(machine_lost_while_attaching),
 		BED_TEST(machine_lost_while_detaching),
 		BED_TEST(unplugged_while_the_machine_is_down),
+		BED_TEST(lost_when_it_has_left),
+		BED_TEST(left_before_it_was_heard_of),
 		BED_TEST(first_that_is_up_gets_it),
 		BED_TEST(failure_does_not_keep_it_from_the_next),
 		BED_TEST(failure_when_a_better_one_is_up),
@@ -547,6 +615,7 @@ main(void)
 		BED_TEST(socket_told_late_forgets_nothing),
 		BED_TEST(dropped_device_stays_out),
 		BED_TEST(dropped_while_detaching),
+		BED_TEST(dropped_while_detaching_is_refused),
 		BED_TEST(dropped_device_without_a_place),
 		BED_TEST(unknown_machines_change_nothing),
 		BED_TEST(machines_are_shown),

@@ -56,6 +56,26 @@ attach_counts_instead_of_the_rules(void **state)
 	did("detach b 3:9/5: blocked by t:1\n");
 }
 
+/* Any machine may have it since before we started. */
+static void
+attach_waits_until_all_were_heard_of(void **state)
+{
+	static const char *const rules[] = { "block", NULL };
+	struct core_event ev = { .type = EV_POLICY };
+
+	(void)state;
+	ev.u.policy = mkpolicy("a b", rules);
+	happens(&ev);
+	vm_up("b");
+	plug("3:9", 5, MOUSE);
+	by_hand("3:9", ATTACH, "b", 0, "");
+	did("hold 3:9/5: machine \"a\" has not answered yet whether it has "
+	    "it\n");
+	vm_up("a");
+	did("attach b 3:9/5: attached by hand (uid 7)\n");
+	answer("3:9", RESULT_OK);
+}
+
 static void
 what_no_rule_passes_may_be_attached(void **state)
 {
@@ -213,6 +233,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BED_TEST(attach_counts_instead_of_the_rules),
+		BED_TEST(attach_waits_until_all_were_heard_of),
 		BED_TEST(what_no_rule_passes_may_be_attached),
 		BED_TEST(detach_counts_until_it_is_unplugged),
 		BED_TEST(it_follows_its_machine),

@@ -253,6 +253,47 @@ third_scan(void **state)
 	did("detach a 3:9/5: device removed\n");
 }
 
+/* A new engine hears what a machine has before it hears of a connection. */
+static void
+machine_is_asked_over_the_connection_that_is(void **state)
+{
+	(void)state;
+	policy("a", "block");
+	plug("3:9", 5, MOUSE);
+	scanned();
+	vm_has("a", "3:9", 5, 7);
+	plug("3:9", 5, KEYBOARD);
+	did("");
+	vm_up("a");
+	did("detach a 3:9/5: blocked by t:1\n");
+	assert_int_equal(bed.asks[0].conn, bed.conn[1]);
+	answer("3:9", RESULT_OK);
+}
+
+/* And the QMP client dies before it can say that the machine is ready. */
+static void
+qmpclient_dies_while_it_tells(void **state)
+{
+	static const char *const rules[] = { "pass 3:9 a", NULL };
+	struct core_event ev = { .type = EV_POLICY };
+
+	(void)state;
+	ev.u.policy = mkpolicy("a", rules);
+	happens(&ev);
+	plug("3:9", 5, MOUSE);
+	scanned();
+	vm_has("a", "3:9", 5, 7);
+	qmpclient_dies();
+	plug("3:9", 5, MOUSE);
+	did("");
+	is("3:9", "held a: machine \"a\" may have it still: its connection is "
+		  "lost");
+	/* Meanwhile it was taken out. */
+	vm_up("a");
+	did("attach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+}
+
 /* Both at once: what is in the machine was plugged when last heard of. */
 static void
 monitor_and_qmpclient_die(void **state)
@@ -337,6 +378,8 @@ main(void)
 		BED_TEST(second_scan_misses_a_device),
 		BED_TEST(second_scan_finds_another_device),
 		BED_TEST(third_scan),
+		BED_TEST(machine_is_asked_over_the_connection_that_is),
+		BED_TEST(qmpclient_dies_while_it_tells),
 		BED_TEST(monitor_and_qmpclient_die),
 		BED_TEST(new_engine_goes_on_counting),
 		cmocka_unit_test(later_each_time),
