@@ -201,12 +201,12 @@ class Scenario:
 
     # Running it
 
-    def run(self, function):
+    def run(self, function, seconds=None):
         start = time.monotonic()
         failed = Scenario.failed
         print("# %s: %s" % (self.name, function.__doc__), flush=True)
-        self.attempt(lambda: function(self),
-                     LOAD_SECONDS if is_load(function) else SECONDS)
+        self.attempt(lambda: function(self), seconds or
+                     (LOAD_SECONDS if is_load(function) else SECONDS))
         if Scenario.failed > failed:
             self.explain()
         self.attempt(self.clear)
