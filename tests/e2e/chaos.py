@@ -24,6 +24,7 @@ from scenario import scenario
 
 SEED, CHECKS = 7, 7         # of the short one
 QUIET_SECONDS = 75          # until all is where it belongs, at the latest
+SLOW_SECONDS = 8            # and of what took longer is told
 ANSWER_SECONDS = 45         # usbmgrctl waits 30 s for a machine
 DEATHS, WINDOW = 7, 65      # of one child, in s: fewer than it may
 LAST = 40                   # actions that are told of
@@ -44,6 +45,7 @@ class Chaos:
         self.say = say
         self.step = 0
         self.checks = 0
+        self.seen = 0           # devices in machines, at all checks
         self.last = collections.deque(maxlen=LAST)
         self.machines = {name: inside.Machine(name) for name in plan.MACHINES}
         s.machines += self.machines.values()
@@ -114,6 +116,11 @@ class Chaos:
             time.sleep(pause)
             self.plug(port, kind)
             time.sleep(pause)
+
+    def glimpse(self, port, kind, pause):
+        self.plug(port, kind)
+        time.sleep(pause)
+        self.unplug(port)
 
     def become(self, port, before, kind):
         self.s.ports.wait_for(port, plan.KINDS[before])
@@ -399,9 +406,12 @@ class Chaos:
         self.answered()
         self.settle_doubts()
         self.quiet()
-        self.homes = {
-            port: said["vm"] for port, said in self.service.devices().items()
-            if said["vm"] and len(self.choice(port)) > 1}
+        placed = {port: said["vm"]
+                  for port, said in self.service.devices().items()
+                  if said["vm"]}
+        self.seen += len(placed)
+        self.homes = {port: name for port, name in placed.items()
+                      if len(self.choice(port)) > 1 or port in self.homes}
         self.leaks()
         self.checks += 1
         if self.checks % BOOKS == 0:
@@ -409,15 +419,21 @@ class Chaos:
 
     def quiet(self):
         """All is where it belongs, and stays there."""
-        end = time.monotonic() + QUIET_SECONDS
+        start = time.monotonic()
+        last = None
         good = 0
         while good < 2:
             wrong = self.differences()
+            seconds = time.monotonic() - start
+            last = wrong or last
             good = 0 if wrong else good + 1
-            if wrong and time.monotonic() > end:
+            if wrong and seconds > QUIET_SECONDS:
                 raise Trouble("not within %d s: %s"
                               % (QUIET_SECONDS, "; ".join(wrong)))
             time.sleep(0.2)
+        if seconds > SLOW_SECONDS:
+            self.say("  %.1f s until this was over: %s"
+                     % (seconds, "; ".join(last)))
 
     def is_up(self, name):
         return name in self.policy.pledges and self.machines[name].process
@@ -592,6 +608,6 @@ def all_of_it(s, seed, until, say=lambda text: None):
         for name in list(state.stopped):
             state.cont(name)
     s.ok(True, "seed %d: after %d actions all was in its place, %d times, "
-         "under %d policies and with logs rotated %d times"
-         % (seed, state.step, state.checks, len(state.texts),
-            state.rotations))
+         "%d devices in machines, under %d policies and with logs rotated "
+         "%d times" % (seed, state.step, state.checks, state.seen,
+                       len(state.texts), state.rotations))

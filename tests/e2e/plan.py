@@ -92,7 +92,7 @@ class Policies:
             conditions = self.maybe(1, "port %s " % self.listed(
                 self.some(PORTS, 3))) + conditions.replace("all", "")
         if self.random.random() < 0.25:
-            return "block %s%s" % (self.maybe(0.2, "quick "), conditions)
+            return "block %s%s" % (self.maybe(0.1, "quick "), conditions)
         return "pass %s%s to %s%s" % (
             self.maybe(0.15, "quick "), conditions,
             self.listed(self.some(machines, len(machines)), '"%s"'),
@@ -103,7 +103,7 @@ class Policies:
             else [name for name in MACHINES if self.random.random() < 0.9] \
             or MACHINES
         lines = [self.machine(name) for name in machines] + ["block all"]
-        if self.random.random() < 0.7:
+        if self.random.random() < 0.85:
             lines.append("pass all to " + self.listed(machines, '"%s"'))
         lines += [self.rule(machines)
                   for _ in range(self.random.randint(2, 6))]
@@ -127,7 +127,7 @@ class Plan:
     def actions(self):
         """One after the other, without end."""
         yield ("policy_file", self.policy)
-        for name in self.random.sample(MACHINES, 2):
+        for name in MACHINES:
             yield self._started(name)
         yield ("serve",)
         while True:
@@ -174,6 +174,15 @@ class Plan:
         kind = "hub" if port == HUB_PORT else self._kind(port)
         self.plugged[port] = kind
         return ("plug", port, kind)
+
+    def _glimpse(self):
+        """It is gone before all has been done about it."""
+        planned = self._plug()
+        if not planned or planned[1] == HUB_PORT:
+            return planned
+        del self.plugged[planned[1]]
+        return ("glimpse", *planned[1:],
+                self.random.choice([0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2]))
 
     def _used(self):
         used = sorted(set(self.plugged) - {HUB_PORT})
@@ -341,10 +350,10 @@ class Plan:
         return ("hang", self.random.choice(["mute", "half", "watcher"]))
 
     weights = {
-        _plug: 22, _unplug: 8, _unplug_hub: 1, _replug: 8, _become: 3,
-        _start: 9, _kill: 4, _stop: 4, _continue: 4, _steal: 2, _reload: 7,
-        _broken: 2, _rotate: 3, _death: 6, _freeze: 3, _end: 2, _serve: 4,
-        _look: 5, _ask: 4, _tell: 4, _hang: 2}
+        _plug: 22, _unplug: 8, _unplug_hub: 1, _replug: 8, _glimpse: 6,
+        _become: 3, _start: 9, _kill: 4, _stop: 4, _continue: 4, _steal: 2,
+        _reload: 7, _broken: 2, _rotate: 3, _death: 6, _freeze: 3, _end: 2,
+        _serve: 4, _look: 5, _ask: 4, _tell: 4, _hang: 2}
 
 
 def text(action):
