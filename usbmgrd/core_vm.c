@@ -77,7 +77,7 @@ core_vm_awaited(const struct core *core)
 	if (core->settle_at == 0)
 		return NULL;
 	TAILQ_FOREACH(vm, &core->vms, entry)
-		if (!vm->known && !vm->gone)
+		if (!vm->known)
 			return vm;
 	return NULL;
 }
@@ -121,7 +121,8 @@ vms_replace(struct core *core, const struct policy *policy)
 void
 core_vm_reap(struct core *core, struct vm *vm)
 {
-	if (!vm->gone || !RB_EMPTY(&vm->attachments))
+	/* Not heard of, it may have devices from before we started. */
+	if (!vm->gone || !vm->known || !RB_EMPTY(&vm->attachments))
 		return;
 	core->left =
 	    reallocarray(core->left, core->nleft + 1, sizeof(*core->left));
