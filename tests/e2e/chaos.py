@@ -200,12 +200,21 @@ class Chaos:
     def reload(self, text):
         self.policy_file(text)
         self.ask_until("reload", 0, "policy loaded")
+        self.machines_left()
 
     def hangup(self, text):
         before = self.loaded()
         self.policy_file(text)
         self.service.process.send_signal(signal.SIGHUP)
         wait("SIGHUP counts", lambda: self.loaded() != before)
+        self.machines_left()
+
+    def machines_left(self):
+        """A new engine would not know of those that left the policy."""
+        for name, machine in self.machines.items():
+            if machine.process and name not in self.policy.pledges:
+                wait("%s has left the policy and is empty" % name,
+                     lambda: not machine.devices(), QUIET_SECONDS)
 
     def loaded(self):
         """How often a policy was, as the parent's log tells."""

@@ -98,10 +98,11 @@ class Policies:
             self.listed(self.some(machines, len(machines)), '"%s"'),
             self.maybe(0.1, self.pledge()))
 
-    def policy(self):
-        machines = self.some(MACHINES, 1) if self.random.random() < 0.1 \
-            else [name for name in MACHINES if self.random.random() < 0.9] \
-            or MACHINES
+    def policy(self, whole=False):
+        """With all machines, or most of them."""
+        machines = MACHINES
+        if not whole and self.random.random() < 0.4:
+            machines = self.some(MACHINES)
         lines = [self.machine(name) for name in machines] + ["block all"]
         if self.random.random() < 0.85:
             lines.append("pass all to " + self.listed(machines, '"%s"'))
@@ -275,7 +276,9 @@ class Plan:
     # The service
 
     def _reload(self):
-        self.policy = self.policies.policy()
+        # Nobody could take its devices out of a machine that leaves.
+        self.policy = self.policies.policy(
+            whole=self.stopped or not self.serving)
         if not self.serving:
             return ("policy_file", self.policy)
         return (self.random.choice(["reload", "reload", "hangup"]),
