@@ -3,4 +3,4 @@
 # SPDX-License-Identifier: ISC
 
 here=$(dirname "$0")
-exec "$here/bed" -t 1100 "$(realpath "$here")/scenarios"
+exec "$here/bed" -t 1200 "$(realpath "$here")/scenarios"

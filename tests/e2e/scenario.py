@@ -34,6 +34,7 @@ def scenario(function):
 def load(function):
     """Takes long, and is run only when that is asked for."""
     function.load = True
+    function.seconds = LOAD_SECONDS
     return function
 
 
@@ -205,8 +206,8 @@ class Scenario:
         start = time.monotonic()
         failed = Scenario.failed
         print("# %s: %s" % (self.name, function.__doc__), flush=True)
-        self.attempt(lambda: function(self), seconds or
-                     (LOAD_SECONDS if is_load(function) else SECONDS))
+        self.attempt(lambda: function(self),
+                     seconds or getattr(function, "seconds", SECONDS))
         if Scenario.failed > failed:
             self.explain()
         self.attempt(self.clear)
