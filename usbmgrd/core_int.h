@@ -285,7 +285,10 @@ void core_vm_reconcile(struct core *, struct vm *);
 /* core_vm_port_freed: a port of the guest has become free. */
 void core_vm_port_freed(struct core *, struct vm *);
 
-/* core_vm_reap: forget a machine that left the policy and holds nothing. */
+/*
+ * core_vm_reap: forget a machine that left the policy and holds nothing, once
+ * that is known.
+ */
 void core_vm_reap(struct core *, struct vm *);
 
 /*

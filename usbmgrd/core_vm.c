@@ -127,6 +127,7 @@ vms_replace(struct core *core, const struct policy *policy)
 void
 core_vm_reap(struct core *core, struct vm *vm)
 {
+	/* Not heard of, it may have devices from before we started. */
 	if (!vm->gone || !RB_EMPTY(&vm->attachments) ||
 	    (!vm->known && !core->sources.alone))
 		return;

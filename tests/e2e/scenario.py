@@ -34,6 +34,7 @@ def scenario(function):
 def load(function):
     """Takes long, and is run only when that is asked for."""
     function.load = True
+    function.seconds = LOAD_SECONDS
     return function
 
 
@@ -201,12 +202,12 @@ class Scenario:
 
     # Running it
 
-    def run(self, function):
+    def run(self, function, seconds=None):
         start = time.monotonic()
         failed = Scenario.failed
         print("# %s: %s" % (self.name, function.__doc__), flush=True)
         self.attempt(lambda: function(self),
-                     LOAD_SECONDS if is_load(function) else SECONDS)
+                     seconds or getattr(function, "seconds", SECONDS))
         if Scenario.failed > failed:
             self.explain()
         self.attempt(self.clear)

@@ -326,6 +326,39 @@ new_engine_goes_on_counting(void **state)
 
 /* When children are started again. */
 
+/* Nobody has said yet whether its machines are there. */
+static void
+new_policy(const char *vms, const char *rule)
+{
+	struct core_event ev = { .type = EV_POLICY };
+
+	ev.u.policy = mkpolicy(vms, (const char *const[]){ rule, NULL });
+	happens(&ev);
+}
+
+/* It has left before a new engine heard of it, and has its device still. */
+static void
+machine_leaves_unheard_of(void **state)
+{
+	(void)state;
+	new_policy("a b", "pass 3:9 a");
+	scanned();
+	plug("3:9", 5, MOUSE);
+	did("hold 3:9/5: machine \"a\" has not answered yet whether it has "
+	    "it\n");
+	new_policy("b", "pass 3:9 b");
+	did("");
+	vm_up("b");
+	did("");
+	vm_is("a", VM_GREETING);
+	vm_has("a", "3:9", 5, 7);
+	vm_up("a");
+	did("detach a 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+	did("attach b 3:9/5: t:1\n");
+	answer("3:9", RESULT_OK);
+}
+
 static void
 later_each_time(void **state)
 {
@@ -382,6 +415,7 @@ main(void)
 		BED_TEST(qmpclient_dies_while_it_tells),
 		BED_TEST(monitor_and_qmpclient_die),
 		BED_TEST(new_engine_goes_on_counting),
+		BED_TEST(machine_leaves_unheard_of),
 		cmocka_unit_test(later_each_time),
 		cmocka_unit_test(what_is_long_ago_does_not_count),
 	};
