@@ -308,7 +308,7 @@ replay_one(const struct replay_event *ev)
 static void
 vms_are_down(const struct conf *conf)
 {
-	struct msg_vm_socket m = { .error = ENOENT };
+	struct msg_vm_socket m = { .error = ENOENT, .ended = 1 };
 	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = &m };
 	const struct conf_vm *vm;
 

@@ -535,8 +535,8 @@ build_finish(void)
 	resolve();
 	build_sources_finish();
 	if (conf->log_directory[0] == '\0')
-		strlcpy(conf->log_directory, LOGDIR,
-		    sizeof(conf->log_directory));
+		strlcpy(
+		    conf->log_directory, LOGDIR, sizeof(conf->log_directory));
 	if (conf->control[0] == '\0')
 		strlcpy(conf->control, RUNDIR "/usbmgrd.sock",
 		    sizeof(conf->control));
