@@ -128,11 +128,14 @@ adapter	: STRING { build_vm_adapter($1); }
 	;
 
 rule	: BLOCK { build_rule(RULE_BLOCK); } quick matches
-	| MANIFEST STRING { build_rule(RULE_SOURCE); build_manifest($2); } busy
-	    pledge
+	| manifest busy pledge
 	| eve '{' eve_options '}' busy pledge
 	| eve '{' eve_options error '}' busy pledge { yyerrok; }
 	| PASS { build_rule(RULE_PASS); } quick matches TO vms busy pledge
+	;
+
+/* A rule of its own, so that the string is off the stack when it is freed. */
+manifest: MANIFEST STRING { build_rule(RULE_SOURCE); build_manifest($2); }
 	;
 
 eve	: EVE { build_rule(RULE_SOURCE); build_eve(); }

@@ -401,7 +401,7 @@ check_same(const struct program *p, size_t a, size_t row, size_t libc)
 	for (i = 0; i < 4; i++) {
 		data.args[i] = same_table[row].libc[libc].args[i];
 		if (data.args[i] == OWN_PID)
-			data.args[i] = (uint64_t)getpid();
+			data.args[i] = (__u64)getpid();
 	}
 	if (run(p, &data) != SECCOMP_RET_ALLOW)
 		fail_msg("%s of %s: %s", same_table[row].function,
