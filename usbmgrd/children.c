@@ -46,6 +46,7 @@ static const struct conf *policy; /* in force */
 static int debugging;
 static int verbose;
 static int policy_done;
+static uint32_t unconfirmed; /* policies that the engine was sent */
 static int control_socket = -1; /* once all serve; a copy for each engine */
 static int readonly_socket = -1;
 static int log_required;
@@ -155,6 +156,8 @@ start_child(enum proc_id proc)
 	child->started = time(NULL);
 	child->ready = child->pinged = 0;
 	child->why[0] = '\0';
+	if (proc == PROC_ENGINE)
+		unconfirmed = 0;
 	chan_open(to(proc), fds[0], PROC_PARENT, proc, parent_dispatch,
 	    parent_lost_child, NULL);
 	return 0;
@@ -293,6 +296,7 @@ send_policy(const struct conf *conf)
 	const struct conf_vm *vm;
 
 	conf_hash(conf, begin.hash);
+	unconfirmed++;
 	chan_send(to(PROC_ENGINE), MSG_CONF_BEGIN, &begin, -1);
 	TAILQ_FOREACH(vm, &conf->vms, entry)
 		chan_send(to(PROC_ENGINE), MSG_CONF_VM, &vm->msg, -1);
@@ -817,9 +821,15 @@ parent_ready(struct chan *c)
 		loop_end(0);
 }
 
+/* One that was just started has the policy before a reload to say yes to. */
 static void
 parent_conf_refused(struct chan *c, const struct msg_refused *m)
 {
+	if (unconfirmed == 0) {
+		chan_fail(c, "refused a policy that it was not sent");
+		return;
+	}
+	unconfirmed--;
 	if (!msg_string_ok(m->text, sizeof(m->text))) {
 		chan_fail(c, "refused a policy without a reason");
 		return;
@@ -835,14 +845,19 @@ parent_conf_refused(struct chan *c, const struct msg_refused *m)
 }
 
 static void
-parent_conf_done(void)
+parent_conf_done(struct chan *c)
 {
 	int first = !policy_done;
 
+	if (unconfirmed == 0) {
+		chan_fail(c, "took a policy that it was not sent");
+		return;
+	}
+	unconfirmed--;
 	policy_done = 1;
 	if (first && all_ready())
 		loop_end(0);
-	if (!first)
+	if (!first && unconfirmed == 0)
 		reload_done();
 }
 
@@ -880,7 +895,7 @@ parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
 		parent_ready(c);
 		break;
 	case MSG_CONF_DONE:
-		parent_conf_done();
+		parent_conf_done(c);
 		break;
 	case MSG_PONG:
 		children[c->peer].pinged = 0;

@@ -200,11 +200,7 @@ parent_reload(void)
 	struct link *l;
 	size_t i;
 
-	/*
-	 * Nor while a new engine has not taken the policy that is in force:
-	 * the parent would take its word on that one for this one's.
-	 */
-	if (world.conf_pending || world.confs > 0)
+	if (world.conf_pending)
 		return;
 	world.conf_pending = 1;
 	conf_chance(&world.conf, &before);
@@ -265,8 +261,7 @@ parent_hear_engine(void)
 	if (note->type == NOTE_OPEN)
 		open_device(note);
 	else if (note->type == NOTE_CONF_DONE) {
-		world.confs--;
-		if (world.conf_pending)
+		if (--world.confs == 0 && world.conf_pending)
 			reload_done();
 	} else if (note->type == NOTE_LEFT &&
 		   (l = link_find(note->vm)) != NULL && l->leaving)
