@@ -682,6 +682,8 @@ struct msg_vm_name {
 	    "an error or a warning of that file, for the client")              \
 	X(MSG_RELOAD_DONE, P(PARENT), P(ENGINE), struct msg_done, 0,           \
 	    "what became of it")                                               \
+	X(MSG_VM_LEAVING, P(PARENT), P(ENGINE), struct msg_vm, 0,              \
+	    "a new engine is told of one that left, but may have devices")     \
 	X(MSG_VM_LEFT, P(ENGINE), P(PARENT), struct msg_vm_number, 0,          \
 	    "a machine that left the policy has no device any more")           \
 	/* manifest and EVE */                                                 \

@@ -203,6 +203,7 @@ event(const struct replay_event *ev, void (*print)(const struct core_action *))
 	struct msg_device_gone gone;
 	struct core_override o;
 	struct core_domain domain;
+	struct msg_vm vm;
 	static struct replay_event with;
 	const char *why;
 	int rc;
@@ -232,6 +233,14 @@ event(const struct replay_event *ev, void (*print)(const struct core_action *))
 		break;
 	case REPLAY_SCAN_DONE:
 		cev.type = EV_SCAN_DONE;
+		break;
+	case REPLAY_VM_LEAVING:
+		memset(&vm, 0, sizeof(vm));
+		vm.vm = ++log_.last_vm;
+		vm.release = ev->release;
+		strlcpy(vm.name, ev->vm, sizeof(vm.name));
+		cev.type = EV_VM_LEAVING;
+		cev.u.vm = &vm;
 		break;
 	case REPLAY_VM_SOCKET:
 		cev.type = EV_VM_SOCKET;

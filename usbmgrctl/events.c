@@ -486,6 +486,17 @@ get_bit(struct parse *p, uint32_t *bit)
 }
 
 static int
+read_release(struct parse *p)
+{
+	int64_t n = 0;
+
+	if (get_number(p, 0, RELEASE_NOBODY, &n) == -1)
+		return -1;
+	p->ev->release = (uint32_t)n;
+	return 0;
+}
+
+static int
 read_ended(struct parse *p)
 {
 	return get_bit(p, &p->ev->socket.ended);
@@ -676,6 +687,9 @@ static const struct member audit_vm_socket[] = { AUDIT_EVENT,
 	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
 	{ "error", read_errno, 1 }, { "ended", read_ended, 1 },
 	{ "conn", read_conn, 1 }, { "reason", skip, 0 }, { NULL, NULL, 0 } };
+static const struct member audit_vm_leaving[] = { AUDIT_EVENT,
+	{ "vm", read_vm, 1 }, { "release", read_release, 1 },
+	{ NULL, NULL, 0 } };
 static const struct member audit_vm_device[] = { AUDIT_EVENT,
 	{ "vm", read_vm, 0 }, { "left", read_left, 0 },
 	{ "request", read_request, 1 }, { "device", read_device, 1 },
@@ -763,6 +777,7 @@ static const struct event_kind audit_kinds[] = {
 	{ "eve-adapter", REPLAY_EVE_ADAPTER, audit_eve_adapter },
 	{ "eve-domain-gone", REPLAY_EVE_DOMAIN_GONE, audit_eve_file },
 	{ "eve-domain-unread", REPLAY_EVE_DOMAIN_UNREAD, audit_eve_file },
+	{ "vm-leaving", REPLAY_VM_LEAVING, audit_vm_leaving },
 	{ "vm-socket", REPLAY_VM_SOCKET, audit_vm_socket },
 	{ "vm-has", REPLAY_VM_HAS, audit_vm_device },
 	{ "vm-dropped", REPLAY_VM_DROPPED, audit_vm_device },

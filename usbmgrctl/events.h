@@ -37,6 +37,7 @@ enum replay_type {
 	REPLAY_EVE_ADAPTER,
 	REPLAY_EVE_DOMAIN_GONE,
 	REPLAY_EVE_DOMAIN_UNREAD,
+	REPLAY_VM_LEAVING,
 	REPLAY_VM_SOCKET,
 	REPLAY_VM_HAS,
 	REPLAY_VM_DROPPED,
@@ -61,6 +62,7 @@ struct replay_event {
 	int audit; /* it is a line of an audit log */
 	uint64_t at; /* the engine's time */
 	uint8_t hash[AUDIT_HASH_LEN]; /* POLICY */
+	uint32_t release; /* VM_LEAVING */
 	struct msg_vm_socket socket; /* VM_SOCKET, without the machine */
 	struct msg_vm_has has; /* VM_HAS, VM_DROPPED, the same */
 	struct msg_vm_state state; /* VM_STATE, the same */

@@ -276,6 +276,12 @@ children_vm(const struct msg_vm *vm)
 }
 
 static void
+tell_engine_leaving(const struct msg_vm *vm)
+{
+	chan_send(to(PROC_ENGINE), MSG_VM_LEAVING, vm, -1);
+}
+
+static void
 send_machines(const struct conf *conf)
 {
 	const struct conf_vm *vm;
@@ -365,10 +371,10 @@ send_start(enum proc_id proc)
 
 	switch (proc) {
 	case PROC_ENGINE:
-		reload_forget_leaving();
 		start.last_request = last_request;
 		if (send_policy(policy) == -1)
 			return -1;
+		reload_each_leaving(tell_engine_leaving);
 		break;
 	case PROC_MONITOR:
 		send_file(MSG_MOUNTINFO, proc_self, "mountinfo");

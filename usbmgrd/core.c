@@ -119,6 +119,9 @@ core_event(struct core *core, const struct core_event *ev, size_t *n)
 	case EV_SCAN_DONE:
 		core_event_scan_done(core);
 		break;
+	case EV_VM_LEAVING:
+		core_event_vm_leaving(core, ev->u.vm);
+		break;
 	case EV_VM_SOCKET:
 		core_event_vm_socket(core, ev->u.vm_socket);
 		break;

@@ -27,6 +27,7 @@ enum core_event_type {
 	EV_DEVICE, /* device */
 	EV_DEVICE_GONE, /* gone */
 	EV_SCAN_DONE,
+	EV_VM_LEAVING, /* vm: left before this engine began, has devices */
 	EV_VM_SOCKET, /* vm_socket */
 	EV_VM_HAS, /* has */
 	EV_VM_STATE, /* vm_state */
@@ -70,6 +71,7 @@ struct core_event {
 		struct policy *policy; /* the core takes it */
 		const struct usbdev *device;
 		const struct msg_device_gone *gone;
+		const struct msg_vm *vm;
 		const struct msg_vm_socket *vm_socket;
 		const struct msg_vm_has *has;
 		const struct msg_vm_foreign *foreign;

@@ -305,6 +305,7 @@ void core_vm_expect(struct core *);
 void core_vm_settle(struct core *);
 
 void core_event_policy(struct core *, struct policy *);
+void core_event_vm_leaving(struct core *, const struct msg_vm *);
 void core_event_vm_socket(struct core *, const struct msg_vm_socket *);
 void core_event_vm_state(struct core *, const struct msg_vm_state *);
 void core_event_vm_has(struct core *, const struct msg_vm_has *);

@@ -194,6 +194,16 @@ core_event_policy(struct core *core, struct policy *policy)
 	}
 }
 
+/* It is to give back what it has; none of that goes elsewhere before. */
+void
+core_event_vm_leaving(struct core *core, const struct msg_vm *conf)
+{
+	if (core_vm_find(core, conf->vm) != NULL)
+		return;
+	core_vm_new(core, conf)->gone = 1;
+	core_vm_expect(core);
+}
+
 /* A machine that hangs has them still, and what has ended has none. */
 static void
 vm_lose_attachments(struct core *core, struct vm *vm)

@@ -420,6 +420,15 @@ engine_conf_end(void)
 }
 
 static void
+engine_vm_leaving(const struct msg_vm *m)
+{
+	struct core_event ev = { .type = EV_VM_LEAVING, .u.vm = m };
+
+	engine_conf_item(policy_check_vm(m));
+	engine_event(&ev);
+}
+
+static void
 engine_vm_socket(const struct msg_vm_socket *m)
 {
 	struct core_event ev = { .type = EV_VM_SOCKET, .u.vm_socket = m };
@@ -488,6 +497,9 @@ engine_dispatch_parent(
 		break;
 	case MSG_CONF_END:
 		engine_conf_end();
+		break;
+	case MSG_VM_LEAVING:
+		engine_vm_leaving(payload);
 		break;
 	case MSG_VM_SOCKET:
 		engine_vm_socket(payload);

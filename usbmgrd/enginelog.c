@@ -215,6 +215,17 @@ log_scan_done(struct core *core, const struct core_event *ev)
 }
 
 static void
+log_vm_leaving(struct core *core, const struct core_event *ev)
+{
+	struct json *j = begin("vm-leaving", ev->now);
+
+	(void)core;
+	json_str(j, "vm", ev->u.vm->name);
+	json_num(j, "release", ev->u.vm->release);
+	audit_end();
+}
+
+static void
 log_vm_socket(struct core *core, const struct core_event *ev)
 {
 	const struct msg_vm_socket *m = ev->u.vm_socket;
@@ -428,6 +439,7 @@ enginelog_event(struct core *core, const struct core_event *ev)
 		[EV_VM_STATE] = log_vm_state,
 		[EV_VM_FOREIGN] = log_vm_foreign,
 		[EV_VM_PORT] = log_vm_port,
+		[EV_VM_LEAVING] = log_vm_leaving,
 		[EV_RESULT] = log_result,
 		[EV_TICK] = log_tick,
 		[EV_OVERRIDE] = log_override,

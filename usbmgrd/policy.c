@@ -86,19 +86,31 @@ policy_has_vm(const struct policy *p, uint32_t number)
 }
 
 const char *
-policy_add_vm(struct policy *p, const struct msg_vm *vm)
+policy_check_vm(const struct msg_vm *vm)
 {
-	if (p->nvms == p->maxvms)
-		return "more machines than announced";
 	if (!msg_string_ok(vm->name, sizeof(vm->name)) || vm->name[0] == '\0' ||
 	    !msg_string_ok(vm->bus, sizeof(vm->bus)))
 		return "machine with a bad string";
-	if (vm->vm == 0 || policy_has_vm(p, vm->vm))
+	if (vm->vm == 0)
 		return "machine with a bad number";
 	if (vm->handover >= HANDOVER_MAX)
 		return "machine with a bad handover";
 	if (vm->release > RELEASE_NOBODY)
 		return "machine with a bad release";
+	return NULL;
+}
+
+const char *
+policy_add_vm(struct policy *p, const struct msg_vm *vm)
+{
+	const char *wrong = policy_check_vm(vm);
+
+	if (p->nvms == p->maxvms)
+		return "more machines than announced";
+	if (wrong != NULL)
+		return wrong;
+	if (policy_has_vm(p, vm->vm))
+		return "machine with a bad number";
 	p->vms[p->nvms++] = *vm;
 	return NULL;
 }

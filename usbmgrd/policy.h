@@ -65,6 +65,9 @@ struct policy {
 struct policy *policy_new(size_t vms, size_t rules);
 void policy_free(struct policy *);
 
+/* policy_check_vm: NULL, or what is wrong with a machine by itself. */
+const char *policy_check_vm(const struct msg_vm *);
+
 /*
  * policy_add_vm, policy_add_text, policy_add_rule: append a copy; the texts
  * of a rule come before it.  NULL, or what is wrong: no room, a string

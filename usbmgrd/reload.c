@@ -256,13 +256,6 @@ reload_each_leaving(void (*cb)(const struct msg_vm *))
 		cb(&reload.leaving[i]);
 }
 
-void
-reload_forget_leaving(void)
-{
-	while (reload.nleaving > 0)
-		reload_vm_left(reload.leaving[0].vm);
-}
-
 /* The whole */
 
 static void

@@ -39,13 +39,8 @@ void reload_vm_left(uint32_t vm);
 /* reload_vm_has_left: 1 if there was such a machine, but is no more. */
 int reload_vm_has_left(uint32_t vm);
 
-/*
- * reload_each_leaving: machines that left the policy and may have devices.
- * reload_forget_leaving: a new engine does not know them; what they have,
- * they keep.
- */
+/* reload_each_leaving: machines that left the policy and may have devices. */
 void reload_each_leaving(void (*)(const struct msg_vm *));
-void reload_forget_leaving(void);
 
 /* reload_vm_name: of a machine of the policy in force, else "". */
 const char *reload_vm_name(uint32_t vm);

@@ -11,6 +11,7 @@ that it is plugged. So it is adopted without any USB.
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -145,6 +146,37 @@ def long_policy():
     is_as_before(service)
     equal(commands(service, "a") + commands(service, "b"), [])
     equal(service.stop(), 0)
+
+
+@test("a machine that leaves the policy while the engine dies")
+def leaves_meanwhile():
+    """It gives its device back all the same, and only then others may."""
+    service = with_device()
+    os.kill(started[0].pid, signal.SIGSTOP)
+    os.mkdir(service.path("before"))
+    before = shutil.copy(service.conf, service.path("before"))
+    text = open(service.conf).read().replace('{ "a" "b" }', '"b"')
+    with open(service.conf, "w") as out:
+        out.write("".join(line for line in text.splitlines(True)
+                          if not line.startswith('vm "a"')))
+    equal(service.ctl("reload").returncode, 0)
+    kill(service, "engine")
+    wait_for("the device", lambda: answers(service) and
+             [state for _, state, _ in device(service)] == ["held"])
+    equal([d["reason"] for d in service.devices()],
+          ['machine "a" has not answered yet whether it has it'])
+    equal((commands(service, "a"), commands(service, "b")), ([], []))
+    os.kill(started[0].pid, signal.SIGCONT)
+    wait_for("it is given back", lambda: "device_del" in
+             commands(service, "a"))
+    wait_for("it is to go to the other", lambda: [
+        line["vm"] for line in service.log("engine")
+        if line["event"] == "attach"] == ["b"])
+    wait_for("machine a is gone", lambda: "a" not in service.machines())
+    equal(service.stop(), 0)
+    replayed = service.ctl("replay", "-f", before, "-f", service.conf,
+                           service.logs + "/engine.log")
+    equal((replayed.returncode, replayed.stderr), (0, ""))
 
 
 @test("children that are killed at the same time")

@@ -81,6 +81,7 @@ void told_engine(void);
 
 /* Each before the core hears of it. */
 void told_policy(const struct conf *);
+void told_leaving(uint32_t number, int qemu);
 void told_device(const struct snapshot *);
 void told_gone(const struct snapshot *);
 void told_scan_done(void);

@@ -126,6 +126,19 @@ policy(const struct conf *conf)
 }
 
 static void
+leaving(uint32_t number)
+{
+	struct msg_vm vm = { .vm = number };
+	struct core_event ev = { .type = EV_VM_LEAVING, .u.vm = &vm };
+	int who = link_find(number)->qemu;
+
+	trace(NOBODY, who, "machine %u is leaving", number);
+	vm.name[0] = qemu_names[who];
+	told_leaving(number, who);
+	happens(&ev);
+}
+
+static void
 peer_monitor(unsigned int gen)
 {
 	struct core_event ev = { .type = EV_SCAN };
@@ -160,6 +173,9 @@ engine_hear_parent(void)
 	switch (note.type) {
 	case NOTE_CONF:
 		policy(&note.u.conf);
+		break;
+	case NOTE_LEAVING:
+		leaving(note.vm);
 		break;
 	case NOTE_START:
 		core_requests_from(world.core, note.request);

@@ -163,8 +163,7 @@ where(const struct told_device *d)
 	int i, found = NOBODY;
 
 	for (i = 0; i < QEMUS; i++) {
-		if (world.qemus[i].forgotten ||
-		    qemu_has(&world.qemus[i], d->dev.plug) == NULL)
+		if (qemu_has(&world.qemus[i], d->dev.plug) == NULL)
 			continue;
 		CHECK(found == NOBODY, d->dev.slot, i, "two machines have %s",
 		    slot_names[d->dev.slot]);

@@ -332,12 +332,11 @@ parent_start_engine(void)
 	    ALL, NOBODY, "another engine, last request %u", world.last_request);
 	CHECK((world.core = core_new()) != NULL, ALL, NOBODY, "core_new");
 	world.engines++;
-	for (i = 0; i < LINKS_MAX; i++)
-		if (world.links[i].number != 0 && world.links[i].leaving) {
-			world.qemus[world.links[i].qemu].forgotten = 1;
-			vm_left(&world.links[i]);
-		}
 	send_conf();
+	for (i = 0; i < LINKS_MAX; i++)
+		if (world.links[i].number != 0 && world.links[i].leaving)
+			channel_add(&world.parent_engine, NOTE_LEAVING, 0)->vm =
+			    world.links[i].number;
 	channel_add(&world.parent_engine, NOTE_START, 0)->request =
 	    world.last_request;
 	world.monitor_peer = ++world.gens;

@@ -114,6 +114,19 @@ told_policy(const struct conf *conf)
 }
 
 void
+told_leaving(uint32_t number, int qemu)
+{
+	struct told_vm *vm = told_vm(0);
+
+	CHECK(vm != NULL && told_vm(number) == NULL, NOBODY, qemu,
+	    "machine %u is told of twice", number);
+	memset(vm, 0, sizeof(*vm));
+	vm->number = number;
+	vm->qemu = qemu;
+	told.settled_at = world.now + 5000;
+}
+
+void
 told_device(const struct snapshot *s)
 {
 	struct told_device *d = &told.devices[s->slot];
@@ -231,8 +244,6 @@ told_state(const struct msg_vm_state *m)
 		forget_refusals_of(vm->number);
 	if (ready)
 		vm->heard = vm->was_ready = 1;
-	if (ready)
-		world.qemus[vm->qemu].forgotten = 0;
 	vm->ready = ready;
 	vm->migrating = ready && m->migrating;
 	vm->conn = m->conn;

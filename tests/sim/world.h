@@ -92,6 +92,7 @@ enum note_type {
 	NOTE_CONF_DONE,
 	/* parent to engine */
 	NOTE_CONF,
+	NOTE_LEAVING,
 	NOTE_START,
 	NOTE_PEER_MONITOR,
 	NOTE_PEER_CLIENT,
@@ -186,11 +187,6 @@ struct qemu {
 	int has_bus, unable, forbidden;
 	enum handover handover;
 	size_t capacity;
-	/*
-	 * It left the policy and a new engine does not know it: what it has
-	 * stays there until it dies or is in the policy again.
-	 */
-	int forgotten;
 	int others; /* clients that are none of ours hold the socket */
 	size_t n;
 	struct inside in[INSIDE_MAX];
