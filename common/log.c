@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #define LIBBSD_OPENBSD_VIS
 #include <vis.h>
@@ -33,7 +32,6 @@ log_init(enum proc_id me, int to_stderr)
 {
 	log_me = me;
 	log_to_stderr = to_stderr;
-	tzset();
 }
 
 void

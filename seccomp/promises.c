@@ -118,7 +118,8 @@ const struct promise promise_table[] = {
 #define INT_ONLY(n, bits) (n), INT_BITS & ~(uint64_t)(bits), 0
 #define NONE_OF(n, bits) (n), (bits), 0
 
-#define ANY_WRITE (O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND)
+/* musl's O_ACCMODE has O_PATH in it. */
+#define ANY_WRITE (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND)
 #define MMAP_KIND (MAP_TYPE | MAP_ANONYMOUS)
 
 const struct promise_arg promise_args[] = {
