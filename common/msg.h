@@ -249,6 +249,7 @@ struct msg_attach {
 	uint32_t request;
 	uint32_t vm;
 	uint32_t conn; /* as in the last VM_STATE that said ready */
+	uint32_t handover; /* as well; by address, the parent opens nothing */
 	struct usbport port;
 	uint16_t devnum;
 	uint16_t speed; /* enum usbspeed */

@@ -453,9 +453,14 @@ half_start(struct half *h, struct vm *vm)
 
 	if (result == RESULT_OK && vm->migrating)
 		result = RESULT_MIGRATING;
-	/* It may have become so since the device was opened. */
+	/* It may have become so since the device was opened, or was not. */
 	if (vm->handover == HANDOVER_ADDRESS)
 		half_close(h);
+	else if (result == RESULT_OK && h->fd == -1) {
+		strlcpy(text, "it takes devices by descriptor by now",
+		    sizeof(text));
+		result = RESULT_OTHER;
+	}
 	fd = h->fd;
 	if (result == RESULT_OK) {
 		h->fd = -1;
@@ -548,7 +553,8 @@ attach_check(const struct msg_attach *m)
 	    qmpid_parse(&parts, m->id) == -1 || parts.request != m->request ||
 	    parts.devnum != m->devnum ||
 	    usbport_cmp(&parts.port, &m->port) != 0 ||
-	    m->speed >= USB_SPEED_MAX || m->speeds >= 1U << USB_SPEED_MAX)
+	    m->speed >= USB_SPEED_MAX || m->speeds >= 1U << USB_SPEED_MAX ||
+	    m->handover >= HANDOVER_MAX)
 		fatalx("attach of request %u makes no sense", m->request);
 }
 
@@ -566,12 +572,14 @@ attach_request(const struct msg_attach *m)
 	}
 	if (h->asked)
 		fatalx("request %u came twice", m->request);
+	if (m->handover == HANDOVER_ADDRESS && h->opened)
+		fatalx("request %u has a device that it does not need",
+		    m->request);
 	h->asked = 1;
+	h->opened |= m->handover == HANDOVER_ADDRESS;
 	h->attach = *m;
 	if (vm == NULL || !vm->ready || m->conn != vm->ready)
 		half_answer(h, RESULT_VM_LOST, "machine is not ready");
-	else if (vm->handover == HANDOVER_ADDRESS)
-		h->opened = 1;
 	half_join(h);
 }
 

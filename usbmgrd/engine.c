@@ -50,6 +50,7 @@ engine_attach(const struct core_action *a)
 	attach.devnum = a->devnum;
 	attach.speed = (uint16_t)a->speed;
 	attach.speeds = (uint16_t)a->speeds;
+	attach.handover = a->handover;
 	memcpy(attach.digest, a->digest, sizeof(attach.digest));
 	strlcpy(attach.id, a->id, sizeof(attach.id));
 	if (a->handover != HANDOVER_ADDRESS) {

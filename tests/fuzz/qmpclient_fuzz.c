@@ -112,6 +112,7 @@ static struct machine {
 	int wanted; /* and asked for it again */
 	uint32_t conns;
 	uint32_t ready; /* the connection that is, or 0 */
+	uint32_t handover; /* of it */
 	char queue[QUEUE_SIZE]; /* commands that came */
 	size_t len;
 } machines[MACHINES + 1];
@@ -121,7 +122,7 @@ static struct request {
 	uint32_t conn;
 	int attaches; /* not yet answered */
 	int detaches;
-	int has_device; /* the parent sent one for it */
+	int has_device; /* the parent sent one for it, or need not */
 	int device_is_good;
 	int is_in; /* attached, as the engine knows it */
 	ino_t ino; /* of the node that was sent */
@@ -153,6 +154,7 @@ on_state(const struct msg_vm_state *m)
 	struct machine *vm = &machines[m->vm];
 
 	must(m->state < VM_STATE_MAX && m->handover < HANDOVER_MAX);
+	vm->handover = m->handover;
 	if (m->state == VM_READY)
 		vm->ready = m->conn;
 	else if (m->state == VM_LOST)
@@ -465,6 +467,8 @@ attach(uint32_t number, uint8_t how)
 	m.devnum = id.devnum;
 	m.speed = how % USB_SPEED_MAX;
 	m.speeds = (uint16_t)(1U << m.speed);
+	m.handover = machines[number].handover;
+	r->has_device = m.handover == HANDOVER_ADDRESS;
 	memcpy(m.digest, digest, sizeof(m.digest));
 	strlcpy(m.id, r->id, sizeof(m.id));
 	by_engine(MSG_ATTACH, &m);

@@ -250,8 +250,10 @@ rig_note_state(struct rig *r, const uint8_t *payload)
 
 	memcpy(&m, payload, sizeof(m));
 	assert_true(m.vm < RIG_VMS_MAX);
-	if (m.state == VM_READY)
-		r->ready[m.vm] = m.conn;
+	if (m.state != VM_READY)
+		return;
+	r->ready[m.vm] = m.conn;
+	r->handover[m.vm] = m.handover;
 }
 
 static void
@@ -536,6 +538,7 @@ rig_attach(struct rig *r, uint32_t request, uint32_t vm, unsigned int devnum)
 	m.devnum = (uint16_t)devnum;
 	m.speed = USB_SPEED_FULL;
 	m.speeds = 1U << USB_SPEED_FULL;
+	m.handover = r->handover[vm];
 	snprintf(m.id, sizeof(m.id), "usbmgrd-3-9-%u-%u", devnum, request);
 	rig_send(r, RIG_ENGINE, MSG_ATTACH, &m, -1);
 }

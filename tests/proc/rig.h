@@ -57,6 +57,7 @@ struct rig {
 	unsigned int nqueue;
 	uint32_t conns; /* connections made so far */
 	uint32_t ready[RIG_VMS_MAX]; /* the one of each machine's last ready */
+	uint32_t handover[RIG_VMS_MAX]; /* and what that said */
 	char dir[64];
 	char log[96];
 };
