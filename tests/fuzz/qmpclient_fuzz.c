@@ -388,10 +388,11 @@ tell_of_machine(uint32_t number, uint8_t how)
 		.greeting_ms = 1000,
 		.reply_ms = 1000,
 		.name = "a" };
+	const struct vm *before = vm_find(number);
 
 	/* What it is cannot change but by a restart. */
-	if (machines[number].known)
-		m.monitor = vm_find(number)->conf.monitor;
+	if (before != NULL)
+		m.monitor = before->conf.monitor;
 	if (how & 8)
 		strlcpy(m.bus, "x.0", sizeof(m.bus));
 	if (how & 16)
