@@ -358,8 +358,8 @@ def cpu(pid):
 def faulty():
     eve = Eve().make_directories()
     os.makedirs(eve.path("kvm/silent"))
-    start([HERE + "/qmp_peer.py", eve.path("kvm/silent/qmp"), "greeting",
-           "silence"], stdout=subprocess.DEVNULL)
+    silent = start([HERE + "/qmp_peer.py", eve.path("kvm/silent/qmp"),
+                    "greeting", "silence"], stdout=subprocess.DEVNULL)
     wait_for("peer", lambda: os.path.exists(eve.path("kvm/silent/qmp")))
     for name in "dead1", "dead2", "dead3":
         os.makedirs(eve.path("kvm/" + name))
@@ -378,6 +378,9 @@ def faulty():
     equal(time.monotonic() - since < 3, True)
     for number in range(6):
         eve.unpublish(number)
+    # It may have devices from before, and has not said that it has none.
+    wait_for("the others are gone", lambda: list(eve.machines()) == ["silent"])
+    silent.kill()
     wait_for("nobody", lambda: eve.machines() == {})
     eve.is_well()
     equal(eve.stop(), 0)
