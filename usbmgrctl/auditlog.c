@@ -196,92 +196,119 @@ override(const struct replay_event *ev, struct core_override *o)
 	return NULL;
 }
 
+/* What an event points to. */
+static struct {
+	struct replay_event ev;
+	struct msg_device_gone gone;
+	struct msg_vm vm;
+	struct core_override override;
+	struct core_domain domain;
+} made;
+
+static void
+fill(const struct replay_event *ev)
+{
+	uint32_t vm = vm_number(ev);
+
+	memset(&made, 0, sizeof(made));
+	made.ev = *ev;
+	made.ev.socket.vm = made.ev.has.vm = made.ev.state.vm =
+	    made.ev.result.vm = made.ev.foreign.vm = made.ev.number.vm = vm;
+	made.ev.has.port = ev->port;
+	made.gone.port = ev->port;
+	made.gone.devnum = ev->device.devnum;
+	made.vm.release = ev->release;
+	strlcpy(made.vm.name, ev->vm, sizeof(made.vm.name));
+}
+
+static void
+machine_event(struct core_event *cev)
+{
+	switch (made.ev.type) {
+	case REPLAY_VM_LEAVING:
+		made.vm.vm = ++log_.last_vm;
+		cev->type = EV_VM_LEAVING;
+		cev->u.vm = &made.vm;
+		break;
+	case REPLAY_VM_SOCKET:
+		cev->type = EV_VM_SOCKET;
+		cev->u.vm_socket = &made.ev.socket;
+		break;
+	case REPLAY_VM_HAS:
+		cev->type = EV_VM_HAS;
+		cev->u.has = &made.ev.has;
+		break;
+	case REPLAY_VM_DROPPED:
+		cev->type = EV_VM_DROPPED;
+		cev->u.has = &made.ev.has;
+		break;
+	case REPLAY_VM_FOREIGN:
+		cev->type = EV_VM_FOREIGN;
+		cev->u.foreign = &made.ev.foreign;
+		break;
+	case REPLAY_VM_PORT:
+		cev->type = EV_VM_PORT;
+		cev->u.vm_number = &made.ev.number;
+		break;
+	case REPLAY_VM_STATE:
+		cev->type = EV_VM_STATE;
+		cev->u.vm_state = &made.ev.state;
+		break;
+	case REPLAY_RESULT:
+		cev->type = EV_RESULT;
+		cev->u.result = &made.ev.result;
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+device_event(struct core_event *cev)
+{
+	switch (made.ev.type) {
+	case REPLAY_DEVICE_ADD:
+		cev->type = EV_DEVICE;
+		cev->u.device = &made.ev.device;
+		break;
+	case REPLAY_DEVICE_REMOVE:
+		cev->type = EV_DEVICE_GONE;
+		cev->u.gone = &made.gone;
+		break;
+	case REPLAY_SCAN:
+		cev->type = EV_SCAN;
+		break;
+	case REPLAY_SCAN_DONE:
+		cev->type = EV_SCAN_DONE;
+		break;
+	case REPLAY_QMPCLIENT_LOST:
+		cev->type = EV_QMPCLIENT_LOST;
+		break;
+	default:
+		machine_event(cev);
+	}
+}
+
 static const char *
 event(const struct replay_event *ev, void (*print)(const struct core_action *))
 {
 	struct core_event cev = { .type = EV_TICK };
-	struct msg_device_gone gone;
-	struct core_override o;
-	struct core_domain domain;
-	struct msg_vm vm;
-	static struct replay_event with;
 	const char *why;
 	int rc;
 
-	with = *ev;
-	with.socket.vm = with.has.vm = with.state.vm = with.result.vm =
-	    vm_number(ev);
-	with.has.port = ev->port;
-	with.foreign.vm = with.number.vm = with.has.vm;
-	switch (ev->type) {
-	case REPLAY_DEVICE_ADD:
-		cev.type = EV_DEVICE;
-		cev.u.device = &with.device;
-		break;
-	case REPLAY_DEVICE_REMOVE:
-		memset(&gone, 0, sizeof(gone));
-		gone.port = ev->port;
-		gone.devnum = ev->device.devnum;
-		cev.type = EV_DEVICE_GONE;
-		cev.u.gone = &gone;
-		break;
-	case REPLAY_SCAN:
-		cev.type = EV_SCAN;
-		break;
-	case REPLAY_QMPCLIENT_LOST:
-		cev.type = EV_QMPCLIENT_LOST;
-		break;
-	case REPLAY_SCAN_DONE:
-		cev.type = EV_SCAN_DONE;
-		break;
-	case REPLAY_VM_LEAVING:
-		memset(&vm, 0, sizeof(vm));
-		vm.vm = ++log_.last_vm;
-		vm.release = ev->release;
-		strlcpy(vm.name, ev->vm, sizeof(vm.name));
-		cev.type = EV_VM_LEAVING;
-		cev.u.vm = &vm;
-		break;
-	case REPLAY_VM_SOCKET:
-		cev.type = EV_VM_SOCKET;
-		cev.u.vm_socket = &with.socket;
-		break;
-	case REPLAY_VM_HAS:
-	case REPLAY_VM_DROPPED:
-		cev.type =
-		    ev->type == REPLAY_VM_HAS ? EV_VM_HAS : EV_VM_DROPPED;
-		cev.u.has = &with.has;
-		break;
-	case REPLAY_VM_FOREIGN:
-		cev.type = EV_VM_FOREIGN;
-		cev.u.foreign = &with.foreign;
-		break;
-	case REPLAY_VM_PORT:
-		cev.type = EV_VM_PORT;
-		cev.u.vm_number = &with.number;
-		break;
-	case REPLAY_VM_STATE:
-		cev.type = EV_VM_STATE;
-		cev.u.vm_state = &with.state;
-		break;
-	case REPLAY_RESULT:
-		cev.type = EV_RESULT;
-		cev.u.result = &with.result;
-		break;
-	case REPLAY_OVERRIDE:
-		if ((why = override(ev, &o)) != NULL)
+	fill(ev);
+	if (ev->type == REPLAY_OVERRIDE) {
+		if ((why = override(ev, &made.override)) != NULL)
 			return why;
 		cev.type = EV_OVERRIDE;
-		cev.u.override = &o;
-		break;
-	default:
-		if (ev->type < REPLAY_EVE_BEGIN ||
-		    ev->type > REPLAY_EVE_DOMAIN_UNREAD)
-			break;
-		rc = evelog_event(ev, &cev, &domain);
+		cev.u.override = &made.override;
+	} else if (ev->type >= REPLAY_EVE_BEGIN &&
+		   ev->type <= REPLAY_EVE_DOMAIN_UNREAD) {
+		rc = evelog_event(ev, &cev, &made.domain);
 		if (rc != 1)
 			return rc == 0 ? NULL : "it belongs to no file of EVE";
-	}
+	} else
+		device_event(&cev);
 	return give(&cev, print);
 }
 

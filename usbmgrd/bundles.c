@@ -46,12 +46,6 @@ bundles_new(const char *name)
 	return set;
 }
 
-const char *
-bundles_name(const struct bundles *set)
-{
-	return set->name;
-}
-
 /* Groups */
 
 static int

@@ -26,8 +26,6 @@ struct bundles *bundles_new(const char *name);
 /* bundles_free: no effect on NULL. */
 void bundles_free(struct bundles *);
 
-const char *bundles_name(const struct bundles *);
-
 /*
  * bundles_replace: other bundles from now on; takes the list.  Returns 0 if
  * they say the same as those before, which stay, else 1.
