@@ -26,6 +26,8 @@
 /* Private writable memory; see RLIMIT_DATA in setrlimit(2). */
 #define DATA_MAX (256U * 1024 * 1024)
 
+#define ROOTS_MAX 4
+
 static int child_debug;
 static int child_is_confined;
 static struct chan *child_parent;
@@ -208,6 +210,21 @@ ignore_signals(void)
 			fatal("signal");
 }
 
+static const struct landlock_dir *
+readable(const char *const *roots)
+{
+	static struct landlock_dir dirs[ROOTS_MAX + 1];
+	size_t i;
+
+	for (i = 0; roots != NULL && roots[i] != NULL; i++) {
+		if (i == ROOTS_MAX)
+			fatalx("too many directories");
+		dirs[i].path = roots[i];
+		dirs[i].rights = LANDLOCK_DIR_READ;
+	}
+	return dirs;
+}
+
 void
 child_init(enum proc_id me, int argc, char *argv[], const char *const *roots,
     void (*prepare)(void), struct chan *parent,
@@ -234,7 +251,7 @@ child_init(enum proc_id me, int argc, char *argv[], const char *const *roots,
 	set_limits(me);
 	if (trap_install(parent) == -1)
 		fatal("sigaction");
-	if (sandbox_enter(me, option_promises, roots, &errstr) == -1)
+	if (sandbox_enter(me, option_promises, readable(roots), &errstr) == -1)
 		fatal("%s", errstr);
 	child_parent = parent;
 	chan_open(parent, PROC_PARENT_FD, me, PROC_PARENT, dispatch,
@@ -255,8 +272,7 @@ take_log(const struct msg_log *m, int fd)
 	log_info("confined by system call filter (%s) and %s",
 	    option_promises != NULL ? option_promises
 				    : sandbox_promises(log_proc()),
-	    sandbox_landlock() ? "Landlock"
-			       : "no Landlock, which this kernel lacks");
+	    sandbox_landlock());
 }
 
 int

@@ -12,7 +12,19 @@
 #include <unistd.h>
 #include "landlock.h"
 
-#define READ_ONLY (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+/* Since ABI 5; the header of the build machine may be older. */
+#define IOCTL_DEV (UINT64_C(1) << 15)
+
+static const struct {
+	unsigned int right;
+	uint64_t access;
+} rights_table[] = {
+	{ LANDLOCK_DIR_READ,
+	    LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR },
+	{ LANDLOCK_DIR_WRITE, LANDLOCK_ACCESS_FS_WRITE_FILE | IOCTL_DEV },
+	{ LANDLOCK_DIR_CREATE, LANDLOCK_ACCESS_FS_MAKE_REG },
+	{ LANDLOCK_DIR_REMOVE, LANDLOCK_ACCESS_FS_REMOVE_FILE },
+};
 
 /*
  * struct landlock_ruleset_attr as of ABI 6; what the build machine's header
@@ -43,15 +55,28 @@ static const struct {
 	{ 1, 8, { 0x1fff, 0, 0 } },
 };
 
+static uint64_t
+access_of(unsigned int rights)
+{
+	uint64_t bits = 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(rights_table) / sizeof(rights_table[0]); i++)
+		if (rights & rights_table[i].right)
+			bits |= rights_table[i].access;
+	return bits;
+}
+
+/* handled: what the kernel knows; it takes no more in a rule. */
 static int
-allow_reading(int ruleset, const char *path)
+allow(int ruleset, const struct landlock_dir *dir, uint64_t handled)
 {
 	struct landlock_path_beneath_attr beneath = {
-		.allowed_access = READ_ONLY,
+		.allowed_access = access_of(dir->rights) & handled,
 	};
 	int rv, saved;
 
-	beneath.parent_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	beneath.parent_fd = open(dir->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (beneath.parent_fd == -1)
 		return errno == ENOENT ? 0 : -1;
 	rv = (int)syscall(SYS_landlock_add_rule, ruleset,
@@ -63,17 +88,18 @@ allow_reading(int ruleset, const char *path)
 }
 
 static int
-restrict_self(int ruleset, const char *const *roots)
+restrict_self(int ruleset, const struct landlock_dir *dirs, uint64_t handled)
 {
-	for (; roots != NULL && *roots != NULL; roots++)
-		if (allow_reading(ruleset, *roots) == -1)
+	for (; dirs != NULL && dirs->path != NULL; dirs++)
+		if (allow(ruleset, dirs, handled) == -1)
 			return -1;
 	return (int)syscall(SYS_landlock_restrict_self, ruleset, 0);
 }
 
 int
-landlock_enter(const char *const *roots)
+landlock_enter(const struct landlock_dir *dirs, int scoped)
 {
+	struct ruleset_attr attr;
 	int abi, ruleset, rv, saved;
 	size_t i;
 
@@ -83,11 +109,14 @@ landlock_enter(const char *const *roots)
 		return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -1;
 	for (i = 0; abi_table[i].abi > abi; i++)
 		continue;
-	ruleset = (int)syscall(SYS_landlock_create_ruleset, &abi_table[i].attr,
-	    abi_table[i].size, 0);
+	attr = abi_table[i].attr;
+	if (!scoped)
+		attr.scoped = 0;
+	ruleset = (int)syscall(
+	    SYS_landlock_create_ruleset, &attr, abi_table[i].size, 0);
 	if (ruleset == -1)
 		return -1;
-	rv = restrict_self(ruleset, roots);
+	rv = restrict_self(ruleset, dirs, attr.handled_access_fs);
 	saved = errno;
 	close(ruleset);
 	errno = saved;

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include "caps.h"
 #include "filter.h"
-#include "landlock.h"
 #include "promises.h"
 #include "sandbox.h"
 
@@ -51,8 +50,8 @@ load_filter(enum proc_id proc, const char *promises, const char **errstr)
 #endif
 
 int
-sandbox_enter(enum proc_id proc, const char *promises, const char *const *roots,
-    const char **errstr)
+sandbox_enter(enum proc_id proc, const char *promises,
+    const struct landlock_dir *dirs, const char **errstr)
 {
 	char word[2];
 
@@ -68,9 +67,11 @@ sandbox_enter(enum proc_id proc, const char *promises, const char *const *roots,
 	*errstr = "capabilities";
 	if (caps_cut(proc) == -1)
 		return -1;
-	if (proc >= PROC_FIRST_CHILD && proc <= PROC_LAST_CHILD) {
+	if (proc != PROC_SPAWNER) {
 		*errstr = "Landlock";
-		if ((landlocked = landlock_enter(roots)) == -1)
+		/* The parent ends its children, which are not below it. */
+		landlocked = landlock_enter(dirs, proc != PROC_PARENT);
+		if (landlocked == -1)
 			return -1;
 	}
 	return load_filter(proc, promises, errstr);
@@ -88,10 +89,10 @@ sandbox_no_dump(const char **errstr)
 	return setrlimit(RLIMIT_CORE, &none);
 }
 
-int
+const char *
 sandbox_landlock(void)
 {
-	return landlocked == 1;
+	return landlocked ? "Landlock" : "no Landlock, which this kernel lacks";
 }
 
 const char *

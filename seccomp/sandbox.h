@@ -7,20 +7,20 @@
 #define SANDBOX_H
 
 #include <stddef.h>
+#include "landlock.h"
 #include "proc.h"
 
 /*
  * sandbox_enter: set no_new_privs, give up the capabilities that the process
- * does not need (caps.h) and load its system call filter; for a child also
- * deny the file system by Landlock (all of it, or all but reading below the
- * directories of the NULL-terminated list roots) where the kernel has
- * Landlock.  From then on a call that its promises do not hold ends the
- * process.  promises: words that narrow what is built in,
- * or NULL.  Returns 0; or -1 with *errstr naming the step that failed (errno
+ * does not need (caps.h), deny the file system but for dirs by Landlock where
+ * the kernel has that (landlock.h; not of the spawner, whose children could
+ * not mount then), and load its system call filter.  From then on a call that
+ * its promises do not hold ends the process.  promises: words that narrow what
+ * is built in, or NULL.  Returns 0; or -1 with *errstr naming the step that failed (errno
  * set), and the process must end.
  */
-int sandbox_enter(enum proc_id, const char *promises, const char *const *roots,
-    const char **errstr);
+int sandbox_enter(enum proc_id, const char *promises,
+    const struct landlock_dir *dirs, const char **errstr);
 
 /*
  * sandbox_no_dump: no core dump, and no ptrace(2) by others than root.  A
@@ -28,8 +28,8 @@ int sandbox_enter(enum proc_id, const char *promises, const char *const *roots,
  */
 int sandbox_no_dump(const char **errstr);
 
-/* sandbox_landlock: 1 if the last sandbox_enter used Landlock. */
-int sandbox_landlock(void);
+/* sandbox_landlock: did the last sandbox_enter use Landlock? For the log. */
+const char *sandbox_landlock(void);
 
 /*
  * sandbox_promises: the built-in promises of a process, words separated by

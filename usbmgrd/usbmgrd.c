@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <libgen.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,16 +75,49 @@ open_own_log(void)
 	log_opened(1);
 }
 
-static void
-confine(int debug)
+/* buf holds it; a path from / on that is not / itself. */
+static const char *
+directory_of(const char *path, char buf[static PATH_MAX])
 {
+	strlcpy(buf, path, PATH_MAX);
+	return dirname(buf);
+}
+
+/*
+ * A reload may name any file, to read it.  Nodes of USB devices come and go
+ * with all of /dev/bus.  The log directory may be made anew.
+ */
+static void
+confine(const struct conf *conf, int debug)
+{
+	char logs[PATH_MAX], control[PATH_MAX], readonly[PATH_MAX];
+	struct landlock_dir dirs[] = {
+		{ "/", LANDLOCK_DIR_READ },
+		{ "/dev", LANDLOCK_DIR_WRITE },
+		{ directory_of(conf->control, control), LANDLOCK_DIR_REMOVE },
+		{ directory_of(conf->log_directory, logs),
+		    LANDLOCK_DIR_WRITE | LANDLOCK_DIR_CREATE },
+		{ NULL, 0 },
+		{ NULL, 0 },
+	};
 	const char *errstr;
 
+	if (strcmp(dirs[3].path, "/") == 0)
+		dirs[3].path = conf->log_directory;
+	if (conf->readonly[0] != '\0') {
+		dirs[4].path = directory_of(conf->readonly, readonly);
+		dirs[4].rights = LANDLOCK_DIR_REMOVE;
+	}
 	if (trap_install(NULL) == -1)
 		fatal("sigaction");
 	if ((!debug && sandbox_no_dump(&errstr) == -1) ||
-	    sandbox_enter(PROC_PARENT, NULL, NULL, &errstr) == -1)
+	    sandbox_enter(PROC_PARENT, NULL, dirs, &errstr) == -1)
 		fatal("%s", errstr);
+	/* As the others' line, in the log alone. */
+	log_set_stderr(debug);
+	log_info("confined by system call filter (%s) and %s",
+	    sandbox_promises(PROC_PARENT), sandbox_landlock());
+	log_set_stderr(1);
 }
 
 /*
@@ -97,7 +132,7 @@ serve(const struct conf *conf, int control_fd, int readonly_fd, int debug,
 
 	reload_audit(conf);
 	if (children_start(conf, debug, verbose) == 0 && !parent_stop) {
-		confine(debug);
+		confine(conf, debug);
 		children_serve(control_fd, readonly_fd);
 		parent_serves = 1;
 		log_info(

@@ -344,6 +344,9 @@ connect_to(void)
 	    SYS(openat, AT_FDCWD, "../../../etc/passwd", O_RDONLY))           \
 	X("open-own-fd", SYS(openat, AT_FDCWD, "/proc/self/fd/0", O_RDONLY))  \
 	X("openat2", openat2_of("/etc/shadow", O_RDONLY))                     \
+	X("openat2-write", openat2_of("/etc/passwd", O_WRONLY))               \
+	X("openat2-create",                                                   \
+	    openat2_of("/tmp/usbmgrd-act", O_WRONLY | O_CREAT))               \
 	X("open-handle", SYS(open_by_handle_at, on.file, NULL, O_RDONLY))     \
 	X("unlink", SYS(unlinkat, AT_FDCWD, "/etc/acts", 0))                  \
 	X("rename", SYS(renameat2, AT_FDCWD, "/etc/acts", AT_FDCWD, "/x", 0)) \

@@ -153,7 +153,7 @@ def does_not_end():
     service.process.terminate()
     equal(service.end(10), 0)
     equal([line["message"] for line in service.log("usbmgrd")
-           if line["event"] == "log"][1:],
+           if line["event"] == "log"][2:],
           ["engine (pid %d) does not end: killed" % service.pids["engine"],
            "engine (pid %d) was killed by signal 9 (Killed)"
            % service.pids["engine"],

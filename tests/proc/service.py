@@ -219,10 +219,11 @@ class Service:
         return os.path.join(self.dir, name)
 
     def rewrite(self, old, new):
-        """Changes the policy file."""
+        """Changes the policy file, which is never seen half written."""
         text = open(self.conf).read()
-        with open(self.conf, "w") as out:
+        with open(self.conf + ".new", "w") as out:
             out.write(text.replace(old, new))
+        os.rename(self.conf + ".new", self.conf)
 
     def replace_program(self, name, source):
         """The service is to use another file in the place of a program."""

@@ -718,7 +718,7 @@ without_files(void)
 	int used;
 
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	if ((used = landlock_enter(NULL)) != 1)
+	if ((used = landlock_enter(NULL, 1)) != 1)
 		return used == 0 ? NO_LANDLOCK : 1;
 	EXPECT(open("/etc/passwd", O_RDONLY) == -1 && errno == EACCES);
 	EXPECT(open("/", O_RDONLY | O_DIRECTORY) == -1 && errno == EACCES);
@@ -733,11 +733,15 @@ without_files(void)
 static int
 with_sys(void)
 {
-	static const char *const roots[] = { "/sys", "/nonexistent", NULL };
+	static const struct landlock_dir dirs[] = {
+		{ "/sys", LANDLOCK_DIR_READ },
+		{ "/nonexistent", LANDLOCK_DIR_READ },
+		{ NULL, 0 },
+	};
 	int used;
 
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	if ((used = landlock_enter(roots)) != 1)
+	if ((used = landlock_enter(dirs, 1)) != 1)
 		return used == 0 ? NO_LANDLOCK : 1;
 	EXPECT(open("/sys/kernel", O_RDONLY | O_DIRECTORY) != -1);
 	EXPECT(open("/sys/kernel/uevent_seqnum", O_RDONLY) != -1);
@@ -745,6 +749,64 @@ with_sys(void)
 	EXPECT(open("/sys/kernel/profiling", O_WRONLY) == -1 &&
 	       (errno == EACCES || errno == ENOENT));
 	return 0;
+}
+
+/* A log can be made and written, and nothing be removed, and so on. */
+static int
+with_some_rights(void)
+{
+	static const struct landlock_dir dirs[] = {
+		{ "/", LANDLOCK_DIR_READ },
+		{ "/dev", LANDLOCK_DIR_WRITE },
+		{ "/tmp/sandbox_test.logs",
+		    LANDLOCK_DIR_WRITE | LANDLOCK_DIR_CREATE },
+		{ "/tmp/sandbox_test.run", LANDLOCK_DIR_REMOVE },
+		{ NULL, 0 },
+	};
+	int used;
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if ((used = landlock_enter(dirs, 0)) != 1)
+		return used == 0 ? NO_LANDLOCK : 1;
+	EXPECT(open("/etc/passwd", O_RDONLY) != -1);
+	EXPECT(open("/etc/passwd", O_WRONLY) == -1 && errno == EACCES);
+	EXPECT(open("/dev/null", O_RDWR) != -1);
+	EXPECT(unlink("/dev/null") == -1 && errno == EACCES);
+	EXPECT(mknod("/dev/sandbox_test", S_IFREG, 0) == -1 && errno == EACCES);
+	EXPECT(open("/tmp/sandbox_test.logs/log", O_WRONLY | O_APPEND | O_CREAT,
+		   0600) != -1);
+	EXPECT(unlink("/tmp/sandbox_test.logs/log") == -1 && errno == EACCES);
+	EXPECT(
+	    mkdir("/tmp/sandbox_test.logs/dir", 0700) == -1 && errno == EACCES);
+	EXPECT(open("/tmp/sandbox_test.run/file", O_WRONLY) == -1 &&
+	       errno == EACCES);
+	EXPECT(
+	    open("/tmp/sandbox_test.run/new", O_WRONLY | O_CREAT, 0600) == -1 &&
+	    errno == EACCES);
+	EXPECT(unlink("/tmp/sandbox_test.run/file") == 0);
+	EXPECT(kill(on.other, 0) == 0);
+	return 0;
+}
+
+static void
+landlock_gives(void **state)
+{
+	int fd, status;
+
+	(void)state;
+	mkdir("/tmp/sandbox_test.logs", 0700);
+	mkdir("/tmp/sandbox_test.run", 0700);
+	fd = open("/tmp/sandbox_test.run/file", O_WRONLY | O_CREAT, 0600);
+	assert_int_not_equal(fd, -1);
+	close(fd);
+	status = in_child(with_some_rights);
+	unlink("/tmp/sandbox_test.run/file");
+	unlink("/tmp/sandbox_test.logs/log");
+	rmdir("/tmp/sandbox_test.logs");
+	rmdir("/tmp/sandbox_test.run");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_LANDLOCK)
+		skip();
+	assert_int_equal(status, 0);
 }
 
 static void
@@ -787,12 +849,12 @@ enter_with_more(void)
 static int
 enter_and_see(void)
 {
-	int without = landlock_enter(NULL) == 0;
+	int without = landlock_enter(NULL, 1) == 0;
 	const char *errstr;
 
 	if (sandbox_enter(PROC_MONITOR, NULL, NULL, &errstr) == -1)
 		return 1;
-	return sandbox_landlock() == without;
+	return (strcmp(sandbox_landlock(), "Landlock") == 0) == without;
 }
 
 static void
@@ -817,6 +879,7 @@ main(void)
 		cmocka_unit_test(clone3_and_mremap_are_not_there),
 		cmocka_unit_test(libc_works),
 		cmocka_unit_test(landlock_refuses),
+		cmocka_unit_test(landlock_gives),
 		cmocka_unit_test(sandbox_enter_confines),
 	};
 
