@@ -4,21 +4,25 @@
  */
 
 /*
- * usage: direct socket
+ * usage: direct [-4] socket
  *
  * The least that handing a device over can cost: one process with all rights
  * reads the uevent, opens the node, and writes the bytes that usbmgrd would
  * write.  No policy, no look at what the device is, no log, and what QEMU
- * answers is thrown away.  It listens in a network namespace of its own and
- * says "ready" when it does.
+ * answers is thrown away.  With -4 the same is done by four processes, which
+ * tell each other what those of usbmgrd do, and nothing else.  It listens in a
+ * network namespace of its own and says "ready" when it does.
  */
 
 #include <linux/netlink.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <err.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +30,15 @@
 
 #define KERNEL_GROUP 1
 
+struct order {
+	int attach; /* or detach */
+	unsigned int busnum;
+	unsigned int devnum;
+};
+
 static int qmp;
 static unsigned int request;
+static int engine = -1; /* if there are four */
 
 static int
 open_uevents(void)
@@ -74,7 +85,7 @@ connect_qmp(const char *path)
 
 /* One sendmsg, with a descriptor or without. */
 static void
-burst(const char *text, int n, int fd)
+burst(int to, const void *data, int n, int fd)
 {
 	union {
 		char buf[CMSG_SPACE(sizeof(int))];
@@ -85,7 +96,7 @@ burst(const char *text, int n, int fd)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	struct cmsghdr *cmsg;
 
-	memcpy(copy, text, (size_t)n);
+	memcpy(copy, data, (size_t)n);
 	if (fd != -1) {
 		msg.msg_control = control.buf;
 		msg.msg_controllen = sizeof(control.buf);
@@ -95,20 +106,31 @@ burst(const char *text, int n, int fd)
 		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
 	}
-	if (sendmsg(qmp, &msg, MSG_NOSIGNAL) != n)
+	if (sendmsg(to, &msg, MSG_NOSIGNAL) != n)
 		err(1, "sendmsg");
 }
 
-static void
-attach(unsigned int busnum, unsigned int devnum)
+static int
+open_node(const struct order *o)
 {
-	char path[64], text[1024];
-	unsigned int set = 0x40000000U + ++request;
-	int fd, n;
+	char path[64];
+	int fd;
 
-	snprintf(path, sizeof(path), "/dev/bus/usb/%03u/%03u", busnum, devnum);
+	snprintf(
+	    path, sizeof(path), "/dev/bus/usb/%03u/%03u", o->busnum, o->devnum);
 	if ((fd = open(path, O_RDWR | O_CLOEXEC)) == -1)
 		err(1, "%s", path);
+	return fd;
+}
+
+/* Closes the descriptor. */
+static void
+attach(const struct order *o, int fd)
+{
+	char text[1024];
+	unsigned int set = 0x40000000U + ++request;
+	int n;
+
 	n = snprintf(text, sizeof(text),
 	    "{\"execute\":\"add-fd\",\"arguments\":{\"fdset-id\":%u,"
 	    "\"opaque\":\"usbmgrd-3-9-%u-%u\"},\"id\":%u}\n"
@@ -117,14 +139,14 @@ attach(unsigned int busnum, unsigned int devnum)
 	    "\"port\":\"1\",\"hostdevice\":\"/dev/fdset/%u\"},\"id\":%u}\n"
 	    "{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":%u},"
 	    "\"id\":%u}\n",
-	    set, devnum, request, 3 * request, devnum, request, set,
+	    set, o->devnum, request, 3 * request, o->devnum, request, set,
 	    3 * request + 1, set, 3 * request + 2);
-	burst(text, n, fd);
+	burst(qmp, text, n, fd);
 	close(fd);
 }
 
 static void
-detach(unsigned int devnum)
+detach(const struct order *o)
 {
 	char text[256];
 	int n;
@@ -132,8 +154,120 @@ detach(unsigned int devnum)
 	n = snprintf(text, sizeof(text),
 	    "{\"execute\":\"device_del\",\"arguments\":{\"id\":"
 	    "\"usbmgrd-3-9-%u-%u\"},\"id\":%u}\n",
-	    devnum, request, 3 * request);
-	burst(text, n, -1);
+	    o->devnum, request, 3 * request);
+	burst(qmp, text, n, -1);
+}
+
+/* An order, perhaps with a descriptor; the process ends with the first one. */
+static int
+receive(int from, struct order *o)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { o, sizeof(*o) };
+	struct msghdr msg = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf) };
+	int fd = -1;
+
+	if (recvmsg(from, &msg, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(*o))
+		_exit(0);
+	if (CMSG_FIRSTHDR(&msg) != NULL)
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+	return fd;
+}
+
+static void
+run_engine(int from, int parent, int client)
+{
+	struct order o;
+
+	for (;;) {
+		receive(from, &o);
+		if (o.attach)
+			burst(parent, &o, sizeof(o), -1);
+		burst(client, &o, sizeof(o), -1);
+	}
+}
+
+static void
+run_parent(int from, int client)
+{
+	struct order o;
+	int fd;
+
+	for (;;) {
+		receive(from, &o);
+		fd = open_node(&o);
+		burst(client, &o, sizeof(o), fd);
+		close(fd);
+	}
+}
+
+static void
+run_client(int from_engine, int from_parent)
+{
+	struct pollfd fds[] = { { from_engine, POLLIN, 0 },
+		{ from_parent, POLLIN, 0 }, { qmp, POLLIN, 0 } };
+	struct order o;
+	int fd;
+
+	while (poll(fds, 3, -1) > 0) {
+		if (fds[0].revents != 0) {
+			receive(from_engine, &o);
+			if (!o.attach)
+				detach(&o);
+		}
+		if (fds[1].revents != 0) {
+			fd = receive(from_parent, &o);
+			attach(&o, fd);
+		}
+		if (fds[2].revents != 0)
+			drain(MSG_DONTWAIT);
+	}
+}
+
+/* Is this the new process? */
+static int
+start(void)
+{
+	switch (fork()) {
+	case -1:
+		err(1, "fork");
+	case 0:
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static void
+pair(int fds[2])
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == -1)
+		err(1, "socketpair");
+}
+
+static void
+start_others(void)
+{
+	int to_engine[2], to_parent[2], orders[2], nodes[2];
+
+	pair(to_engine);
+	pair(to_parent);
+	pair(orders);
+	pair(nodes);
+	if (start())
+		run_engine(to_engine[1], to_parent[0], orders[0]);
+	if (start())
+		run_parent(to_parent[1], nodes[0]);
+	if (start())
+		run_client(orders[1], nodes[1]);
+	engine = to_engine[0];
 }
 
 static const char *
@@ -151,32 +285,40 @@ static void
 uevent(const char *buf, size_t len)
 {
 	const char *action = property(buf, len, "ACTION=");
-	unsigned int busnum, devnum;
+	struct order o = { .attach = strcmp(action, "bind") == 0 };
 
-	if (strcmp(property(buf, len, "DEVTYPE="), "usb_device") != 0)
+	if (strcmp(property(buf, len, "DEVTYPE="), "usb_device") != 0 ||
+	    (!o.attach && strcmp(action, "unbind") != 0))
 		return;
-	busnum = (unsigned int)atoi(property(buf, len, "BUSNUM="));
-	devnum = (unsigned int)atoi(property(buf, len, "DEVNUM="));
-	if (strcmp(action, "bind") == 0)
-		attach(busnum, devnum);
-	else if (strcmp(action, "unbind") == 0)
-		detach(devnum);
+	o.busnum = (unsigned int)atoi(property(buf, len, "BUSNUM="));
+	o.devnum = (unsigned int)atoi(property(buf, len, "DEVNUM="));
+	if (engine != -1) {
+		burst(engine, &o, sizeof(o), -1);
+		return;
+	}
+	if (o.attach)
+		attach(&o, open_node(&o));
+	else
+		detach(&o);
 	drain(MSG_DONTWAIT);
 }
 
 int
 main(int argc, char *argv[])
 {
+	int four = argc == 3 && strcmp(argv[1], "-4") == 0;
 	char buf[8192];
 	ssize_t n;
 	int fd;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: direct socket\n");
+	if (argc != 2 + four) {
+		fprintf(stderr, "usage: direct [-4] socket\n");
 		return 2;
 	}
-	connect_qmp(argv[1]);
+	connect_qmp(argv[1 + four]);
 	fd = open_uevents();
+	if (four)
+		start_others();
 	printf("ready\n");
 	fflush(stdout);
 	while ((n = recv(fd, buf, sizeof(buf) - 1, 0)) > 0) {

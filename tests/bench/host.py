@@ -179,14 +179,26 @@ def devices(plug, ports, first=1):
         plug.ask("device", BUS, port + 1, plugged(BUS, str(port), port + 1))
 
 
-def direct(directory, programs=PROGRAMS):
-    """Starts the lower bound; its process."""
+def direct(plug, directory, programs=PROGRAMS, four=False):
+    """Starts the lower bound, of one process or of four; its first one."""
     process = subprocess.Popen(
-        [programs + "/direct", directory + "/direct.qmp"],
+        [programs + "/direct", *(["-4"] if four else []),
+         directory + ("/four.qmp" if four else "/direct.qmp")],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
         preexec_fn=service.die_with_us)
     service.started.append(process)
+    plug.ask("serve", 500)
+    process.stdout.readline()
     return process
+
+
+def family(pid):
+    """A process and all of its children."""
+    pids = [pid]
+    for one in pids:
+        path = "/proc/%d/task/%d/children" % (one, one)
+        pids += map(int, open(path).read().split())
+    return pids
 
 
 def pss(pid):

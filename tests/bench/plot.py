@@ -15,6 +15,7 @@ STYLE = """
     .a { stroke: #0969da; fill: #0969da }
     .b { stroke: #bc4c00; fill: #bc4c00 }
     .c { stroke: #6e7781; fill: #6e7781 }
+    .d { stroke: #1a7f37; fill: #1a7f37 }
     .line { fill: none; stroke-width: 2 }
     .p95 { stroke-width: 1; stroke-dasharray: 3 3 }
     .s0 { fill: #8c959f } .s1 { fill: #0969da }
@@ -25,6 +26,7 @@ STYLE = """
         .a { stroke: #58a6ff; fill: #58a6ff }
         .b { stroke: #f0883e; fill: #f0883e }
         .c { stroke: #9198a1; fill: #9198a1 }
+        .d { stroke: #3fb950; fill: #3fb950 }
         .s1 { fill: #58a6ff } .s4 { fill: #f0883e }
     }"""
 
@@ -127,24 +129,25 @@ def bars(stages, autoscan):
     return out
 
 
-def draw(by_rules, direct, stages, autoscan):
-    """The SVG: {rules: [(others, p50, p95)]}, the same of the lower bound,
-    [(name, ms)], ms.
+def draw(by_rules, bare, stages, autoscan):
+    """The SVG: {rules: [(others, p50, p95)]}, the same of the lower bound and
+    of four bare processes, [(name, ms)], ms.
     """
     few, many = sorted(by_rules)
     drawn = [point for points in by_rules.values() for point in points]
     # A busy moment makes a p95 beside which all else would be flat: such
     # are left out.
-    chart = Chart([point[0] for point in direct],
+    chart = Chart([point[0] for point in bare[0]],
                   min(max(point[2] for point in drawn),
                       HIGHEST * max(point[1] for point in drawn)))
     out = [text(14, 16, "Plug to device_add, microseconds; dashed: p95",
                 kind="title")]
     out += legend([("usbmgrd, {:,} rules, p50".format(few), "a"),
                    ("{:,} rules".format(many), "b"),
-                   ("lower bound: one process, no policy", "c")])
+                   ("four bare processes", "d"), ("one", "c")])
     out += chart.frame()
-    out += chart.series(direct, "c")
+    out += chart.series(bare[0], "c")
+    out += chart.series(bare[1], "d")
     out += chart.series(by_rules[few], "a")
     out += chart.series(by_rules[many], "b")
     out += bars(stages, autoscan)

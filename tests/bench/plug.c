@@ -7,7 +7,8 @@
  * usage: plug directory machines
  *
  * Plugs devices and is the machines that get them.  It listens on
- * directory/vm0.qmp and so on, and on directory/direct.qmp.  Requests come
+ * directory/vm0.qmp and so on, and on directory/direct.qmp and
+ * directory/four.qmp.  Requests come
  * on standard input, one a line; the answer to each is a line of numbers.
  *
  *	device BUSNUM DEVNUM DEVPATH	one more that can be plugged
@@ -335,8 +336,11 @@ main(int argc, char *argv[])
 		fprintf(stderr, "usage: plug directory machines\n");
 		return 2;
 	}
-	snprintf(path, sizeof(path), "%s/direct.qmp", argv[1]);
-	peer_listen(path);
+	for (i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%s.qmp", argv[1],
+		    i == 0 ? "direct" : "four");
+		peer_listen(path);
+	}
 	for (i = 0; i < atoi(argv[2]); i++) {
 		snprintf(path, sizeof(path), "%s/vm%d.qmp", argv[1], i);
 		peer_listen(path);
