@@ -25,6 +25,8 @@ from scenario import scenario
 SEED, CHECKS = 96, 5        # of the short one
 KERNEL_SECONDS = 45         # until the kernel has read all devices
 QUIET_SECONDS = 75          # until all is where it belongs, at the latest
+MOMENT = 2                  # s until a device is handed over, or is not
+SENT, ANSWERED = 0.1, 0.6   # until QEMU was told, and has answered
 SLOW_SECONDS = 8            # and of what took longer is told
 ANSWER_SECONDS = 45         # usbmgrctl waits 30 s for a machine
 DEATHS, WINDOW = 7, 65      # of one child, in s: fewer than it may
@@ -122,9 +124,40 @@ class Chaos:
             time.sleep(pause)
 
     def glimpse(self, port, kind, pause):
-        self.plug(port, kind)
-        time.sleep(pause)
-        self.unplug(port)
+        if pause:
+            self.plug(port, kind)
+            time.sleep(pause)
+            self.unplug(port)
+            return
+        with open(inside.LOGS + "/engine.log") as log:
+            log.seek(0, os.SEEK_END)
+            self.plug(port, kind)
+            asked = self.told(log, "attach", port)
+            pid = asked and recover.pid_of(self.s, "qmpclient")
+            if pid:
+                time.sleep(SENT)
+                os.kill(pid, signal.SIGSTOP)
+                time.sleep(ANSWERED)
+            self.unplug(port)
+            if pid:
+                self.told(log, "device-remove", port)
+                os.kill(pid, signal.SIGCONT)
+
+    @staticmethod
+    def told(log, event, port):
+        """That record of the engine, once it is there, if it comes at all."""
+        end = time.monotonic() + MOMENT
+        text = ""
+        while time.monotonic() < end:
+            time.sleep(0.01)
+            text += log.read()
+            whole, _, text = text.rpartition("\n")
+            for record in map(json.loads, whole.splitlines()):
+                where = record.get("device") or "%s:%s" % (
+                    record.get("bus"), record.get("port"))
+                if (record["event"], where) == (event, port):
+                    return record
+        return None
 
     def become(self, port, before, kind):
         self.s.ports.wait_for(port, plan.KINDS[before])
