@@ -95,7 +95,7 @@ struct conf {
 	uint32_t nvms;
 	uint32_t nrules;
 	TAILQ_HEAD(, conf_vm) vms;
-	TAILQ_HEAD(, conf_rule) rules;
+	TAILQ_HEAD(conf_rules, conf_rule) rules;
 	TAILQ_HEAD(, conf_source) sources;
 	TAILQ_HEAD(, conf_adapter) adapters;
 	struct conf_eve eve;

@@ -8,6 +8,8 @@
 
 /* So many comparisons take a second; beyond, no warnings are given. */
 #define COMPARISONS_MAX 50000000
+#define BEHIND_COMPARISONS_MAX 2000000
+#define BEHIND_MAX 1024
 
 static int
 covers_place(const struct msg_rule *q, const struct msg_rule *r)
@@ -65,13 +67,26 @@ same_line(const struct conf_rule *a, const struct conf_rule *b)
 	return a->place.file == b->place.file && a->place.line == b->place.line;
 }
 
+/* "block all", which is so without it: many begin a policy with that. */
+static int
+says_the_usual(const struct conf_rule *r)
+{
+	return r->msg.action == RULE_BLOCK && r->msg.has == 0;
+}
+
 static void
 warn(const struct conf_rule *r, const struct conf_rule *by)
 {
-	lex_warn(r->place,
-	    "this rule never decides: the quick one in %s matches all that "
-	    "it does",
-	    by->msg.where);
+	if (by->msg.flags & RULE_QUICK)
+		lex_warn(r->place,
+		    "this rule never decides: the quick one in %s matches all "
+		    "that it does",
+		    by->msg.where);
+	else
+		lex_warn(r->place,
+		    "this rule never decides: %s is behind it and matches all "
+		    "that it does",
+		    by->msg.where);
 }
 
 /* The quick rules up to now, and how long the search may still take. */
@@ -79,10 +94,31 @@ struct shadows {
 	const struct conf_rule *quick[1024];
 	unsigned int nquick;
 	long comparisons;
+	long behind_comparisons;
 };
 
+/* The last match decides: one of the last rules of the policy, from its end. */
 static const struct conf_rule *
-find_shadow(struct shadows *s, const struct conf_rule *r)
+find_behind(
+    struct shadows *s, const struct conf *conf, const struct conf_rule *r)
+{
+	const struct conf_rule *q = TAILQ_LAST(&conf->rules, conf_rules);
+	unsigned int i;
+
+	for (i = 0; q != r && i < BEHIND_MAX && s->behind_comparisons > 0;
+	     i++) {
+		s->behind_comparisons--;
+		if (q->msg.action != RULE_SOURCE && !same_line(q, r) &&
+		    covers(q, r))
+			return q;
+		q = TAILQ_PREV(q, conf_rules, entry);
+	}
+	return NULL;
+}
+
+static const struct conf_rule *
+find_shadow(
+    struct shadows *s, const struct conf *conf, const struct conf_rule *r)
 {
 	unsigned int i;
 
@@ -91,19 +127,22 @@ find_shadow(struct shadows *s, const struct conf_rule *r)
 		if (!same_line(s->quick[i], r) && covers(s->quick[i], r))
 			return s->quick[i];
 	}
-	return NULL;
+	return r->msg.flags & RULE_QUICK || says_the_usual(r)
+		   ? NULL
+		   : find_behind(s, conf, r);
 }
 
 /* A line stands for several rules if it has lists: does none ever decide? */
 void
 conf_check_shadows(const struct conf *conf)
 {
-	struct shadows s = { .comparisons = COMPARISONS_MAX };
+	struct shadows s = { .comparisons = COMPARISONS_MAX,
+		.behind_comparisons = BEHIND_COMPARISONS_MAX };
 	const struct conf_rule *r, *next, *by, *first = NULL;
 	int all = 1;
 
 	TAILQ_FOREACH(r, &conf->rules, entry) {
-		by = find_shadow(&s, r);
+		by = find_shadow(&s, conf, r);
 		all = all && by != NULL;
 		first = first == NULL ? by : first;
 		next = TAILQ_NEXT(r, entry);

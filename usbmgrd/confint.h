@@ -82,7 +82,7 @@ const char *conf_add_adapters(const struct conf *, struct policy *);
 
 /*
  * conf_check_shadows: warn of rules that never decide, because an earlier
- * quick rule matches all that they match.
+ * quick rule or a later one matches all that they match.
  */
 void conf_check_shadows(const struct conf *);
 

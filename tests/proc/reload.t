@@ -88,7 +88,7 @@ def errors():
     with open(service.conf) as file:
         good = file.read()
     with open(service.conf, "a") as file:
-        file.write('pass port 3:300 to "a"\nblok\npass all to "b"\n')
+        file.write('pass port 3:300 to "a"\nblok\npass port 3:9 to "b"\n')
     where = service.conf + ":"
     lines = good.count("\n")
     refuses(service,
