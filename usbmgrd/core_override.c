@@ -43,14 +43,17 @@ static int
 check_attach(const struct core *core, const struct device *dev,
     const struct core_override *o, char *why, size_t size)
 {
-	char reason[MSG_TEXT_MAX];
+	char reason[MSG_TEXT_MAX], forced[MSG_TEXT_MAX];
 	const struct vm *vm = find_name(core, o->vm);
 
 	if (vm == NULL)
 		return refuse(
 		    why, size, "the policy has no machine \"%s\"", o->vm);
 	if (core_override_check(dev, vm, o->force, reason) == DEV_HELD)
-		return refuse(why, size, "%s", reason);
+		return refuse(why, size, "%s%s", reason,
+		    core_override_check(dev, vm, 1, forced) == DEV_HELD
+			? ""
+			: "; -f attaches it all the same");
 	if (vm->state != VM_READY)
 		return refuse(why, size, "machine \"%s\" is %s", o->vm,
 		    core_vm_is_coming(vm) ? "connecting" : "down");

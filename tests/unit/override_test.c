@@ -182,7 +182,8 @@ past_protection_only_when_forced(void **state)
 	strlcpy(d.netif, "eth1", sizeof(d.netif));
 	plug_dev(&d);
 	by_hand("3:9", ATTACH, "a", 0,
-	    "protected: network interface eth1 of the host");
+	    "protected: network interface eth1 of the host; -f attaches it all "
+	    "the same");
 	did("");
 	by_hand("3:9", ATTACH, "a", 1, "");
 	did("attach a 3:9/5: attached by hand (uid 7), forced\n");
