@@ -21,6 +21,9 @@ match_port(char *word, struct conf_rule *r)
 	if (strchr(word, ':') != NULL) {
 		rc = usbport_parse(&r->msg.port, word, &errstr);
 	} else {
+		if (strchr(word, '-') != NULL)
+			return "bus and port have a colon between them, as in "
+			       "3:9";
 		memset(&r->msg.port, 0, sizeof(r->msg.port));
 		rc = usbport_parse_chain(&r->msg.port, word, &errstr);
 	}
