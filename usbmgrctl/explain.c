@@ -111,7 +111,7 @@ print_text(void)
 	term_colour(term_state(device_state_string(device.state)));
 	fputs(device_state_string(device.state), stdout);
 	term_colour(TERM_PLAIN);
-	if (device.vm[0] != '\0')
+	if (device.vm[0] != '\0' && device.state != DEV_HELD)
 		printf(", machine \"%s\"",
 		    term_visible(device.vm, vm, sizeof(vm)));
 	if (device.guest_port != 0)

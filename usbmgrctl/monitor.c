@@ -118,7 +118,9 @@ print_text(const struct ctl_event *ev, const char *event)
 	}
 	append(text, sizeof(text), " ", ev->name);
 	append(text, sizeof(text),
-	    ev->type == CTL_EV_ATTACHING || ev->type == CTL_EV_ATTACHED ? " to "
+	    ev->type == CTL_EV_ATTACHING || ev->type == CTL_EV_ATTACHED ||
+		    ev->type == CTL_EV_OVERRIDE
+		? " to "
 	    : ev->port.busnum != 0 ? " from "
 				   : " ",
 	    ev->vm);

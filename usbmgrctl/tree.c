@@ -67,7 +67,7 @@ print_state(const struct ctl_device *d, int at)
 	fputs(state, stdout);
 	term_colour(TERM_PLAIN);
 	at += (int)strlen(state);
-	if (d->vm[0] == '\0')
+	if (d->vm[0] == '\0' || d->state == DEV_HELD)
 		snprintf(text, sizeof(text), ": %s", d->reason);
 	else
 		snprintf(text, sizeof(text), " %s %s: %s",

@@ -183,7 +183,7 @@ check_device(struct client *client)
 		return;
 	error = (o->command == OVERRIDE_ATTACH && d.state != DEV_ATTACHED) ||
 		(o->command == OVERRIDE_DETACH && d.vm[0] != '\0');
-	if (d.vm[0] != '\0')
+	if (d.vm[0] != '\0' && d.state != DEV_HELD)
 		send_done(client, error, "%s is %s to %s: %.140s", port,
 		    device_state_string(d.state), d.vm, d.reason);
 	else
