@@ -264,7 +264,7 @@ say_qmp(yajl_val l, char *buf, size_t size)
 {
 	const char *error = string(l, "error");
 
-	snprintf(buf, size, "QEMU of \"%s\" answers %s after %lld ms: %s",
+	snprintf(buf, size, "\"%s\" answers %s after %lld ms: %s",
 	    string(l, "vm"), string(l, "command"), number(l, "ms"),
 	    error[0] == '\0' ? "ok" : error);
 }
@@ -282,7 +282,9 @@ say(const char *event, yajl_val l, char *buf, size_t size)
 {
 	const char *vm = string(l, "vm"), *reason = string(l, "reason");
 
-	if (strcmp(event, "device") == 0)
+	if (strcmp(event, "device") == 0 && number(l, "uevent") == 0)
+		snprintf(buf, size, "finds it plugged");
+	else if (strcmp(event, "device") == 0)
 		snprintf(
 		    buf, size, "sees it, uevent %lld", number(l, "uevent"));
 	else if (strcmp(event, "device-add") == 0)
@@ -293,11 +295,9 @@ say(const char *event, yajl_val l, char *buf, size_t size)
 	else if (strcmp(event, "device-remove") == 0)
 		snprintf(buf, size, "is told that it is unplugged");
 	else if (strcmp(event, "attach") == 0)
-		snprintf(
-		    buf, size, "decides: to \"%s\", because of %s", vm, reason);
+		snprintf(buf, size, "decides: to \"%s\": %s", vm, reason);
 	else if (strcmp(event, "detach") == 0)
-		snprintf(buf, size, "decides: out of \"%s\", because of %s", vm,
-		    reason);
+		snprintf(buf, size, "decides: out of \"%s\": %s", vm, reason);
 	else if (strcmp(event, "open-device") == 0)
 		say_open(l, buf, size);
 	else if (strcmp(event, "qmp") == 0)

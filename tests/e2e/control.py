@@ -180,12 +180,12 @@ def story(s):
         s, request, r"Request %d: device 3:9 \(number %d\), 045e:0823 "
         "Classic" % (request, number), r"0\.000 ms  monitor +sees it, uevent",
         r"engine +is told of it",
-        r'engine +decides: to "win10", because of usbmgrd.conf:\d+',
+        r'engine +decides: to "win10": usbmgrd.conf:\d+',
         r"usbmgrd +opens /dev/bus/usb/003/%03d" % number,
-        r'qmpclient +QEMU of "win10" answers add-fd after \d+ ms: ok',
+        r'qmpclient +"win10" answers add-fd after \d+ ms: ok',
         "answers device_add after", r"engine +done, it is in guest port",
         r"monitor +sees that it is unplugged",
-        r'engine +decides: out of "win10", because of device\s+removed',
+        r'engine +decides: out of "win10": device removed',
         "answers device_del", r"engine +done, it is out")
     for line in out.splitlines():
         print("#   " + line)
