@@ -145,11 +145,6 @@ command_find(int nwords, char *const words[], int *used, char *error, size_t n)
 	char list[512];
 
 	*used = 0;
-	if (nwords == 0) {
-		list_words(NULL, 0, NULL, list, sizeof(list));
-		snprintf(error, n, "expected a command: %s", list);
-		return NULL;
-	}
 	if ((c = find_word(NULL, 0, words[0], error, n)) == NULL)
 		return NULL;
 	*used = 1;
@@ -163,6 +158,19 @@ command_find(int nwords, char *const words[], int *used, char *error, size_t n)
 	}
 	*used = 2;
 	return find_word(c, 1, words[1], error, n);
+}
+
+void
+command_list(void)
+{
+	const struct command *c;
+
+	fputs("usage: usbmgrctl [-j] [-s socket] command [argument ...]\n",
+	    stderr);
+	for (c = commands; c->words != NULL; c++)
+		fprintf(stderr, "       %s%s%s\n", c->words,
+		    c->arguments[0] == '\0' ? "" : " ", c->arguments);
+	exit(EXIT_USAGE);
 }
 
 void

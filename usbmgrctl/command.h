@@ -42,12 +42,15 @@ struct command {
 extern const struct command commands[];
 
 /*
- * command_find: the row that the words mean, each of which may be cut short
- * as long as it is clear, and in *used how many of them belong to it.  NULL,
- * and what was expected in error (of size n).
+ * command_find: the row that the words mean, which are one at least and may
+ * each be cut short as long as it is clear, and in *used how many of them
+ * belong to it.  NULL, and what was expected in error (of size n).
  */
 const struct command *command_find(
     int nwords, char *const words[], int *used, char *error, size_t n);
+
+/* command_list: all commands, with what they expect; exit. */
+noreturn void command_list(void);
 
 /*
  * command_usage: one line that says what is wrong ("" if it is clear) and

@@ -49,7 +49,8 @@ explain_replay(const struct arguments *a)
 	if (a->argc != 2)
 		command_usage(a->command, "%s", "");
 	if (names_port(a->argv[1], &port, &errstr) == -1)
-		fatalx("device \"%s\": %s", a->argv[1], errstr);
+		fatalx("\"%s\" is no port: expected one such as 3:9 or 3-9",
+		    a->argv[1]);
 	if (replay_explain(&in, &port) == -1)
 		return 1;
 	return explain_print(&port, a->json) == 0 ? 0 : 1;

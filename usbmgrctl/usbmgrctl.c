@@ -81,6 +81,8 @@ find_command(int argc, char *argv[], int words[WORDS_MAX], int *nwords)
 		if (c != NULL)
 			break;
 	}
+	if (n == 0)
+		command_list();
 	if (c == NULL)
 		c = command_find(n, found, &used, error, sizeof(error));
 	if (c == NULL) {
