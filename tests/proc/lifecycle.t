@@ -374,7 +374,8 @@ def ctl():
                       ("show", "rules?"), ("-j",), ("vms",)):
         result = service.ctl(*arguments)
         equal((result.returncode, result.stdout), (2, ""))
-        matches(result.stderr, r"usbmgrctl: .*expected .*")
+        matches(result.stderr, r"(?s)usage: usbmgrctl .*|"
+                r"usbmgrctl: .*expected .*")
 
 
 run()
