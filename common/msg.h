@@ -357,7 +357,6 @@ struct msg_vm_state {
 
 #define DEVICE_STATE_TABLE(X)           \
 	X(DEV_UNASSIGNED, "unassigned") \
-	X(DEV_OPENING, "opening")       \
 	X(DEV_ATTACHING, "attaching")   \
 	X(DEV_ATTACHED, "attached")     \
 	X(DEV_DETACHING, "detaching")   \

@@ -127,6 +127,10 @@ main(int argc, char *argv[])
 	int ch, words[WORDS_MAX] = { 0 }, nwords, status;
 
 	log_init(PROC_CLIENT, 1);
+	if (argc == 2 && strcmp(argv[1], "-V") == 0) {
+		puts("usbmgrctl " VERSION);
+		return 0;
+	}
 	c = find_command(argc, argv, words, &nwords);
 	take_words(&argc, argv, words, nwords);
 	snprintf(options, sizeof(options), ":%s", c->options);

@@ -178,8 +178,7 @@ check_device(struct client *client)
 		send_done(client, 1, "%s was unplugged", port);
 		return;
 	}
-	if (d.state == DEV_OPENING || d.state == DEV_ATTACHING ||
-	    d.state == DEV_DETACHING)
+	if (d.state == DEV_ATTACHING || d.state == DEV_DETACHING)
 		return;
 	error = (o->command == OVERRIDE_ATTACH && d.state != DEV_ATTACHED) ||
 		(o->command == OVERRIDE_DETACH && d.vm[0] != '\0');

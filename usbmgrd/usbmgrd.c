@@ -34,7 +34,7 @@ static int parent_serves; /* the start is over */
 static void
 usage(void)
 {
-	fprintf(stderr, "usage: usbmgrd [-dnv] [-f file]\n");
+	fprintf(stderr, "usage: usbmgrd [-dnVv] [-f file]\n");
 	exit(2);
 }
 
@@ -199,7 +199,7 @@ main(int argc, char *argv[], char *envp[])
 	if (argc > 1 && strcmp(argv[1], "-E") == 0)
 		return engine_main(argc - 1, argv + 1);
 	log_init(PROC_PARENT, 1);
-	while ((ch = getopt(argc, argv, "df:nv")) != -1) {
+	while ((ch = getopt(argc, argv, "df:nVv")) != -1) {
 		switch (ch) {
 		case 'd':
 			debug = 1;
@@ -210,6 +210,9 @@ main(int argc, char *argv[], char *envp[])
 		case 'n':
 			check = 1;
 			break;
+		case 'V':
+			puts("usbmgrd " VERSION);
+			return 0;
 		case 'v':
 			verbose = 1;
 			break;

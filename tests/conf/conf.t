@@ -98,7 +98,7 @@ for mode in 0664 0646; do
 	    "must be writable by root only (chmod go-w $mode.conf)"
 done
 
-usage="usage: usbmgrd [-dnv] [-f file]"
+usage="usage: usbmgrd [-dnVv] [-f file]"
 for arguments in "-n -f" "-n more" "-n -x" "-n -f pass-empty.conf more"; do
 	want=$usage
 	case $arguments in

@@ -142,6 +142,18 @@ class Chaos:
             if pid:
                 self.told(log, "device-remove", port)
                 os.kill(pid, signal.SIGCONT)
+                self.wait_for_leave(asked)
+
+    def wait_for_leave(self, asked):
+        """Without anything else that would have all looked at again."""
+        name = asked["vm"]
+        if name not in self.machines or name in self.stopped:
+            return
+        bus, port = asked["device"].split(":")
+        prefix = "usbmgrd-%s-%s-%d-" % (bus, port, asked["devnum"])
+        wait("what is gone has left " + name, lambda: not any(
+            found.startswith(prefix)
+            for found in self.machines[name].devices()))
 
     @staticmethod
     def told(log, event, port):
