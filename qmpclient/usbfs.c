@@ -17,18 +17,24 @@
 /* Kernel USB_MAXCONFIG, each at most wTotalLength long. */
 #define USB_DESCRIPTORS_MAX (USB_DEVICE_DESCRIPTOR_LEN + 8 * 65535)
 
-/* The 16 bit numbers: bcdUSB, idVendor, idProduct, bcdDevice. */
+/*
+ * The kernel has the 16 bit numbers in its own order: bcdUSB, idVendor,
+ * idProduct, bcdDevice.
+ */
 static void
 usbfs_to_wire(uint8_t *descriptor)
 {
 	static const size_t offsets[] = { 2, 8, 10, 12 };
-	uint16_t v;
+	uint8_t *number, low;
 	size_t i;
 
+	if (htole16(1) == 1)
+		return;
 	for (i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
-		memcpy(&v, descriptor + offsets[i], sizeof(v));
-		v = htole16(v);
-		memcpy(descriptor + offsets[i], &v, sizeof(v));
+		number = descriptor + offsets[i];
+		low = number[1];
+		number[1] = number[0];
+		number[0] = low;
 	}
 }
 

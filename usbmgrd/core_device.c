@@ -339,7 +339,7 @@ device_hold(struct core *core, struct device *dev, enum device_state state,
 		    core, ACT_HOLD, &dev->dev.port, dev->dev.devnum, reason);
 }
 
-static void
+static struct attachment *
 device_attach(struct core *core, struct device *dev, struct vm *vm)
 {
 	struct attachment *att;
@@ -363,13 +363,14 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 	a->companion = dev->companion;
 	a->handover = vm->handover;
 	strlcpy(a->id, att->id, sizeof(a->id));
+	return att;
 }
 
+/* att is the device's. */
 static void
-device_follow_attachment(
-    struct core *core, struct device *dev, struct vm *want, const char *reason)
+device_follow_attachment(struct core *core, struct device *dev,
+    struct attachment *att, struct vm *want, const char *reason)
 {
-	struct attachment *att = dev->att;
 	char lost[MSG_TEXT_MAX], why[MSG_TEXT_MAX];
 
 	if (want != NULL)
@@ -428,13 +429,15 @@ device_wait(const struct core *core, const struct device *dev,
 void
 core_device_reconcile(struct core *core, struct device *dev)
 {
+	struct attachment *att;
 	enum device_state state;
 	char reason[MSG_TEXT_MAX] = "";
 	struct vm *want;
 
 	want = device_want(core, dev, reason, &state);
-	if (dev->att != NULL)
-		device_follow_attachment(core, dev, want, reason);
+	att = dev->att;
+	if (att != NULL)
+		device_follow_attachment(core, dev, att, want, reason);
 	else if (want == NULL ||
 		 (state = device_wait(core, dev, want, reason)) == DEV_HELD)
 		device_hold(core, dev, state, reason);
@@ -445,8 +448,8 @@ core_device_reconcile(struct core *core, struct device *dev)
 		strlcpy(dev->reason, "still in another machine",
 		    sizeof(dev->reason));
 	} else {
-		device_attach(core, dev, want);
-		device_follow_attachment(core, dev, want, reason);
+		att = device_attach(core, dev, want);
+		device_follow_attachment(core, dev, att, want, reason);
 	}
 }
 
