@@ -17,6 +17,7 @@ import tempfile
 
 os.chdir(os.path.join(os.path.dirname(os.path.realpath(__file__)), "../.."))
 BUILD = os.path.realpath(os.environ.get("B", "build"))
+TIMEOUT = 60
 PAGE = open("docs/usbmgrd.conf.5").read()
 
 
@@ -24,7 +25,7 @@ def call(program, *arguments):
     return subprocess.run([os.path.join(BUILD, program), *arguments],
                           cwd=directory, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True, timeout=10)
+                          text=True, timeout=TIMEOUT)
 
 
 def is_taken(name):
@@ -60,8 +61,8 @@ def shows(name):
     got = ""
     for command in re.findall(r"(?m)^\$ (.*)$", want):
         result = subprocess.run(
-            ["sh", "-c", command], cwd="docs/examples", text=True, timeout=10,
-            env={"PATH": BUILD + ":" + os.environ["PATH"]},
+            ["sh", "-c", command], cwd="docs/examples", text=True,
+            timeout=TIMEOUT, env={"PATH": BUILD + ":" + os.environ["PATH"]},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
         got += "$ %s\n%s" % (command, result.stdout)

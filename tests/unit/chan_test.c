@@ -23,6 +23,7 @@
 
 #include "chan.h"
 #include "log.h"
+#include "slow.h"
 
 #define DEADLINE 60 /* seconds for all tests */
 #define SETTLE_MS 5
@@ -173,7 +174,7 @@ settle(void)
 
 	do {
 		seen = strlen(bed.seen);
-		loop_timer_set(&t, SETTLE_MS, end, NULL);
+		loop_timer_set(&t, SETTLE_MS * slow(), end, NULL);
 		loop_run();
 	} while (strlen(bed.seen) != seen);
 }
@@ -779,7 +780,7 @@ main(void)
 		TEST(losing_a_channel_to_another_process),
 	};
 
-	alarm(DEADLINE);
+	alarm(DEADLINE * slow());
 	signal(SIGPIPE, SIG_IGN);
 	loop_init();
 	log_init(PROC_ENGINE, 0);

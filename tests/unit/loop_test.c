@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "loop.h"
+#include "slow.h"
 
 #define DEADLINE 60 /* seconds for all tests */
 #define MANY 40 /* more than one round of the loop takes */
@@ -50,13 +51,20 @@ end(void *arg)
 	loop_end(0);
 }
 
+/* Where all is slower, so is time. */
+static void
+set(struct loop_timer *t, uint64_t ms, void (*cb)(void *), void *arg)
+{
+	loop_timer_set(t, ms * slow(), cb, arg);
+}
+
 /* Runs the loop for a while. */
 static void
 run(uint64_t ms)
 {
 	struct loop_timer t = { .at = 0 };
 
-	loop_timer_set(&t, ms, end, NULL);
+	set(&t, ms, end, NULL);
 	assert_int_equal(loop_run(), 0);
 }
 
@@ -77,9 +85,9 @@ timers_run_by_time(void **state)
 	uint64_t start = loop_now();
 
 	(void)state;
-	loop_timer_set(&a, 30, note_arg, "a");
-	loop_timer_set(&b, 10, note_arg, "b");
-	loop_timer_set(&c, 20, note_arg, "c");
+	set(&a, 30, note_arg, "a");
+	set(&b, 10, note_arg, "b");
+	set(&c, 20, note_arg, "c");
 	assert_string_equal(seen, "");
 	run(40);
 	assert_string_equal(seen, "bca");
@@ -94,7 +102,7 @@ timer_of_no_time_runs_from_the_loop(void **state)
 	struct loop_timer a = { .at = 0 };
 
 	(void)state;
-	loop_timer_set(&a, 0, note_arg, "a");
+	set(&a, 0, note_arg, "a");
 	assert_string_equal(seen, "");
 	run(5);
 	assert_string_equal(seen, "a");
@@ -106,12 +114,12 @@ timer_is_replaced(void **state)
 	struct loop_timer a = { .at = 0 }, b = { .at = 0 }, c = { .at = 0 };
 
 	(void)state;
-	loop_timer_set(&a, 5, note_arg, "a");
-	loop_timer_set(&b, 10, note_arg, "b");
-	loop_timer_set(&c, 15, note_arg, "c");
-	loop_timer_set(&b, 100000, note_arg, "d");
-	loop_timer_set(&a, 20, note_arg, "e");
-	loop_timer_set(&b, 1, note_arg, "f");
+	set(&a, 5, note_arg, "a");
+	set(&b, 10, note_arg, "b");
+	set(&c, 15, note_arg, "c");
+	set(&b, 100000, note_arg, "d");
+	set(&a, 20, note_arg, "e");
+	set(&b, 1, note_arg, "f");
 	run(30);
 	assert_string_equal(seen, "fce");
 }
@@ -123,7 +131,7 @@ timer_is_deleted(void **state)
 
 	(void)state;
 	loop_timer_del(&a);
-	loop_timer_set(&a, 1, note_arg, "a");
+	set(&a, 1, note_arg, "a");
 	loop_timer_del(&a);
 	loop_timer_del(&a);
 	run(10);
@@ -144,8 +152,8 @@ static void
 timer_deletes_another_that_is_due(void **state)
 {
 	(void)state;
-	loop_timer_set(&pair[0], 1, delete_both, "x");
-	loop_timer_set(&pair[1], 1, delete_both, "x");
+	set(&pair[0], 1, delete_both, "x");
+	set(&pair[1], 1, delete_both, "x");
 	run(20);
 	assert_string_equal(seen, "x");
 }
@@ -155,14 +163,14 @@ set_again(void *arg)
 {
 	note_arg(arg);
 	if (strlen(seen) < 5)
-		loop_timer_set(&pair[0], 0, set_again, arg);
+		set(&pair[0], 0, set_again, arg);
 }
 
 static void
 timer_sets_itself_again(void **state)
 {
 	(void)state;
-	loop_timer_set(&pair[0], 0, set_again, "x");
+	set(&pair[0], 0, set_again, "x");
 	run(20);
 	assert_string_equal(seen, "xxxxx");
 }
@@ -181,7 +189,7 @@ timer_may_be_freed_by_its_callback(void **state)
 
 	(void)state;
 	assert_non_null(t);
-	loop_timer_set(t, 0, free_timer, t);
+	set(t, 0, free_timer, t);
 	run(5);
 	assert_string_equal(seen, "f");
 }
@@ -214,12 +222,12 @@ waiting_costs_nothing(void **state)
 
 	(void)state;
 	run(200);
-	assert_true(cpu_ms() - before < 50);
+	assert_true(cpu_ms() - before < 50 * slow());
 	fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
 	assert_int_equal(timerfd_settime(fd, 0, &wait, NULL), 0);
 	loop_add(&watch, fd, EPOLLIN, expired, NULL);
 	assert_int_equal(loop_run(), 0);
-	assert_true(cpu_ms() - before < 100);
+	assert_true(cpu_ms() - before < 100 * slow());
 	loop_del(&watch);
 	close(fd);
 }
@@ -450,7 +458,7 @@ end_is_after_the_current_callback(void **state)
 	watch(&b, 'x', end_now);
 	poke(&a);
 	poke(&b);
-	loop_timer_set(&t, 0, note_arg, "t");
+	set(&t, 0, note_arg, "t");
 	assert_int_equal(loop_run(), 7);
 	assert_string_equal(seen, "x");
 	/* What was left out is there when it goes on. */
@@ -515,7 +523,7 @@ main(void)
 		TEST(signals_are_told_from_the_loop),
 	};
 
-	alarm(DEADLINE);
+	alarm(DEADLINE * slow());
 	loop_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
