@@ -62,6 +62,7 @@ take_client(void)
 static void
 sent(enum msg_type type, const void *payload)
 {
+	all_is_written(payload, msg_info(type)->size);
 	if (type == MSG_RELOAD || type == MSG_WANT_VERBOSE)
 		must(somebody_may_change);
 	if (type == MSG_DETACH)

@@ -150,6 +150,7 @@ sent(struct chan *c, enum msg_type type, const void *payload)
 
 	(void)c;
 	must(msg_info(type)->from >> PROC_ENGINE & 1);
+	all_is_written(payload, msg_info(type)->size);
 	if (!parent_is_honest)
 		return;
 	if (type == MSG_ATTACH)

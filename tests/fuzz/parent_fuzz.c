@@ -320,6 +320,7 @@ chan_send(struct chan *c, enum msg_type type, const void *payload, int fd)
 
 	must(info != NULL &&
 	     msg_check(c->me, c->peer, type, info->size, fd != -1) == NULL);
+	all_is_written(payload, info->size);
 	if (fd != -1)
 		close(fd);
 	if (type == MSG_QMP_SOCKET && !c->dead)

@@ -168,6 +168,7 @@ sent(enum msg_type type, const void *payload)
 	const struct msg_vm_has *has = payload;
 
 	must(msg_info(type)->from >> PROC_QMPCLIENT & 1);
+	all_is_written(payload, msg_info(type)->size);
 	if (!all_are_honest)
 		return;
 	if (type != MSG_RESULT && type != MSG_READY && type != MSG_PONG)
