@@ -297,7 +297,11 @@ one_message(struct input *in)
 	}
 	type = next_type(in, from);
 	good(type, input_byte(in), payload);
-	for (n = input_byte(in); n > 0 && n <= 16; n--) {
+	if ((n = input_byte(in)) >= INPUT_FILL && msg_info(type)->size > 0) {
+		input_fill(in, payload, msg_info(type)->size);
+		n -= INPUT_FILL;
+	}
+	for (; n > 0 && n <= 16; n--) {
 		at = input_byte(in);
 		at |= (size_t)input_byte(in) << 8;
 		payload[at % msg_info(type)->size] = input_byte(in);

@@ -42,19 +42,46 @@ input_bytes(struct input *in, void *buf, size_t n)
 }
 
 /*
- * input_changes: up to 16 bytes of the size bytes at buf become other ones: a
- * byte tells how many, then come place and value of each.
+ * input_changes: of the size bytes at buf some become others.  A byte tells
+ * how many, up to 16, then come place and value of each; from INPUT_FILL on
+ * first comes a place, a length in units of 8 and the value of all bytes
+ * there: a text without an end.
  */
+#define INPUT_FILL 0xe0
+
+static inline size_t
+input_place(struct input *in, size_t size)
+{
+	size_t at = input_byte(in);
+
+	at |= (size_t)input_byte(in) << 8;
+	return at % size;
+}
+
+static inline void
+input_fill(struct input *in, uint8_t *buf, size_t size)
+{
+	size_t at = input_place(in, size);
+	size_t n = 8 * ((size_t)input_byte(in) + 1);
+
+	memset(buf + at, input_byte(in), n < size - at ? n : size - at);
+}
+
 static inline void
 input_changes(struct input *in, uint8_t *buf, size_t size)
 {
-	unsigned int n = input_byte(in) % 17;
+	unsigned int n = input_byte(in);
 	size_t at;
 
-	for (; n > 0 && size > 0; n--) {
-		at = input_byte(in);
-		at |= (size_t)input_byte(in) << 8;
-		buf[at % size] = input_byte(in);
+	if (size == 0)
+		return;
+	if (n >= INPUT_FILL) {
+		input_fill(in, buf, size);
+		n -= INPUT_FILL;
+	}
+	for (n %= 17; n > 0; n--) {
+		at = input_place(in, size);
+		buf[at] = input_byte(in);
 	}
 }
 

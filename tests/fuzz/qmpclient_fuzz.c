@@ -57,6 +57,7 @@ static void sent(enum msg_type, const void *);
 #define REQUESTS 32
 #define ACTS_MAX 64
 #define QUEUE_SIZE 65536
+#define ANSWER_MAX 20000
 
 static jmp_buf ended;
 static int all_are_honest;
@@ -315,7 +316,7 @@ static const char *const errors[] = {
 static int
 qemu_answers(struct machine *vm, const char *value, int is_error)
 {
-	char text[1024], *end, *id;
+	char text[ANSWER_MAX], *end, *id;
 	int n;
 
 	qemu_reads(vm);
@@ -580,13 +581,37 @@ dishonest(struct input *in)
 		by_engine((enum msg_type)type, payload);
 }
 
+/* A list of n that are alike; each % in them is the number of one. */
+static void
+make_list(char *list, size_t size, const char *element, unsigned int n)
+{
+	size_t len = 0;
+	unsigned int i;
+	const char *p;
+	char number[16];
+
+	list[len++] = '[';
+	for (i = 0; i < n; i++) {
+		snprintf(number, sizeof(number), "%u", i);
+		for (p = element; *p != '\0' && len + 32 < size; p++)
+			if (*p == '%')
+				len += strlcpy(list + len, number, size - len);
+			else
+				list[len++] = *p;
+		if (i + 1 < n && len + 32 < size)
+			list[len++] = ',';
+	}
+	list[len++] = ']';
+	list[len] = '\0';
+}
+
 static void
 act(struct input *in)
 {
 	uint8_t what = input_byte(in), how = input_byte(in), n;
 	uint32_t number = 1 + how % MACHINES;
 	struct machine *vm = &machines[number];
-	char text[512];
+	char text[512], list[ANSWER_MAX - 100];
 	size_t len;
 
 	how /= MACHINES;
@@ -610,7 +635,9 @@ act(struct input *in)
 	case 5:
 		len = input_bytes(in, text, input_byte(in));
 		text[len] = '\0';
-		qemu_answers(vm, text, how & 1);
+		if (how & 2)
+			make_list(list, sizeof(list), text, input_byte(in));
+		qemu_answers(vm, how & 2 ? list : text, how & 1);
 		break;
 	case 6:
 		qemu_says(vm, text, input_bytes(in, text, input_byte(in)));
