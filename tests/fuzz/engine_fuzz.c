@@ -286,6 +286,7 @@ one_message(struct input *in)
 	static const enum proc_id senders[] = { PROC_MONITOR, PROC_QMPCLIENT,
 		PROC_MONITOR, PROC_PARENT };
 	_Alignas(uint64_t) uint8_t payload[4096] = { 0 };
+	const void *m;
 	enum proc_id from = senders[input_byte(in) % 4];
 	enum msg_type type;
 	unsigned int n;
@@ -314,12 +315,13 @@ one_message(struct input *in)
 		    payload[7] = 0;
 	if (type == MSG_DEVICE && usbdev_check((void *)payload) == NULL)
 		tell((void *)payload);
+	m = exactly(payload, msg_info(type)->size);
 	if (from == PROC_MONITOR)
-		engine_dispatch_monitor(&engine.monitor, type, payload, -1);
+		engine_dispatch_monitor(&engine.monitor, type, m, -1);
 	else if (from == PROC_QMPCLIENT)
-		engine_dispatch_qmpclient(&engine.qmpclient, type, payload, -1);
+		engine_dispatch_qmpclient(&engine.qmpclient, type, m, -1);
 	else
-		from_parent(type, payload);
+		from_parent(type, m);
 	now += (uint64_t)input_byte(in) * 100;
 	engine_tick(NULL);
 }

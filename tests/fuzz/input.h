@@ -85,6 +85,18 @@ input_changes(struct input *in, uint8_t *buf, size_t size)
 	}
 }
 
+/* exactly: a copy until the next one; what reads behind its end is seen. */
+static inline const void *
+exactly(const void *payload, size_t size)
+{
+	static void *copy;
+
+	free(copy);
+	if ((copy = malloc(size)) == NULL)
+		abort();
+	return memcpy(copy, payload, size);
+}
+
 /* must: what is claimed in docs/SECURITY.md holds. */
 #define must(claim) \
 	((claim) ? (void)0 : must_failed(__FILE__, __LINE__, #claim))

@@ -420,7 +420,7 @@ message(struct input *in)
 	good((enum msg_type)type, input_byte(in), payload);
 	input_changes(in, payload, info->size);
 	note_release((enum msg_type)type, payload);
-	c->dispatch(c, (enum msg_type)type, payload, -1);
+	c->dispatch(c, (enum msg_type)type, exactly(payload, info->size), -1);
 }
 
 static void

@@ -576,9 +576,10 @@ dishonest(struct input *in)
 			 ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)
 			 : node(1);
 	if (from == PROC_PARENT)
-		by_parent((enum msg_type)type, payload, fd);
+		by_parent(
+		    (enum msg_type)type, exactly(payload, info->size), fd);
 	else
-		by_engine((enum msg_type)type, payload);
+		by_engine((enum msg_type)type, exactly(payload, info->size));
 }
 
 /* A list of n that are alike; each % in them is the number of one. */
