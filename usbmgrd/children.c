@@ -6,7 +6,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +13,12 @@
 #include <time.h>
 #include <unistd.h>
 #include "audit.h"
-#include "chan.h"
 #include "children.h"
-#include "filter.h"
+#include "children_int.h"
 #include "log.h"
 #include "notify.h"
 #include "parent.h"
 #include "parent_eve.h"
-#include "reload.h"
 #include "restart.h"
 #include "sandbox.h"
 #include "spawner.h"
@@ -38,33 +35,15 @@ static struct child {
 	uint32_t restarts;
 	time_t started;
 	struct loop_timer timer; /* to start it; then until it is ready */
-	char why[160]; /* we ended it, or "" */
+	char why[CHILD_WHY_MAX]; /* we ended it, or "" */
 } children[PROC_MAX];
 
 static const struct msg_none none;
-static const struct conf *policy; /* in force */
 static int debugging;
-static int verbose;
-static int policy_done;
-static uint32_t unconfirmed; /* policies that the engine was sent */
-static int control_socket = -1; /* once all serve; a copy for each engine */
-static int readonly_socket = -1;
 static int log_required;
-static int proc_self; /* /proc/PID of this process */
-static uint32_t last_request; /* of an engine, to open a device */
+static int serves; /* the first start is over */
 static int spawner_ended;
 static int stopping;
-
-static void parent_dispatch(struct chan *, enum msg_type, const void *, int);
-static void parent_qmp_connected(uint32_t, uint32_t, int, int32_t);
-static void parent_qmp_failed(uint32_t, int, int, uint32_t);
-static void parent_qmp_gone(uint32_t);
-
-static const struct qmpsock_ops qmpsock_ops = {
-	.connected = parent_qmp_connected,
-	.failed = parent_qmp_failed,
-	.gone = parent_qmp_gone,
-};
 
 static struct chan *
 to(enum proc_id proc)
@@ -88,16 +67,27 @@ children_flush(enum proc_id proc)
 	return chan_flush(to(proc));
 }
 
-/* The first start is over: from now on one that dies is started again. */
+int
+child_is_open(enum proc_id proc)
+{
+	return chan_is_open(to(proc));
+}
+
+int
+child_is_ready(enum proc_id proc)
+{
+	return children[proc].ready;
+}
+
+/* From now on one that dies is started again. */
 static int
 serving(void)
 {
-	return control_socket != -1 && !stopping;
+	return serves && !stopping;
 }
 
-/* What comes of it is up to children_reap; the first reason counts. */
-static void
-end_child(enum proc_id proc, const char *why)
+void
+child_end(enum proc_id proc, const char *why)
 {
 	struct child *child = &children[proc];
 
@@ -114,7 +104,7 @@ end_child(enum proc_id proc, const char *why)
 static void
 parent_lost_child(struct chan *c, const char *why)
 {
-	char text[sizeof(children[0].why)] = "";
+	char text[CHILD_WHY_MAX] = "";
 
 	if (why != NULL)
 		snprintf(text, sizeof(text), "broke the protocol: %s", why);
@@ -125,7 +115,7 @@ parent_lost_child(struct chan *c, const char *why)
 		log_warnx("%s %s", proc_name(c->peer), text);
 		loop_end(1);
 	} else
-		end_child(c->peer, text);
+		child_end(c->peer, text);
 	chan_close(c);
 }
 
@@ -156,9 +146,7 @@ start_child(enum proc_id proc)
 	child->started = time(NULL);
 	child->ready = child->pinged = 0;
 	child->why[0] = '\0';
-	if (proc == PROC_ENGINE)
-		unconfirmed = 0;
-	chan_open(to(proc), fds[0], PROC_PARENT, proc, parent_dispatch,
+	chan_open(to(proc), fds[0], PROC_PARENT, proc, children_dispatch,
 	    parent_lost_child, NULL);
 	return 0;
 }
@@ -214,125 +202,20 @@ pid_of(enum proc_id proc)
 	return proc == PROC_SPAWNER ? spawner_pid() : children[proc].pid;
 }
 
-/* For usbmgrctl show processes. */
-static void
-tell_process(enum proc_id proc)
+void
+child_process(enum proc_id proc, struct msg_process *m)
 {
-	const struct conf_process *p = &policy->processes[proc];
+	const struct conf_process *p = &children_conf()->processes[proc];
 	const struct child *child = &children[proc];
-	struct msg_process m;
 
-	memset(&m, 0, sizeof(m));
-	m.proc = proc;
-	m.pid = pid_of(proc);
-	m.started = (uint64_t)child->started;
-	m.restarts = child->restarts;
-	strlcpy(m.promises,
+	memset(m, 0, sizeof(*m));
+	m->proc = proc;
+	m->pid = pid_of(proc);
+	m->started = (uint64_t)child->started;
+	m->restarts = child->restarts;
+	strlcpy(m->promises,
 	    p->has_promises ? p->promises : sandbox_promises(proc),
-	    sizeof(m.promises));
-	if (m.pid > 0)
-		children_send(PROC_ENGINE, MSG_PROCESS, &m, -1);
-}
-
-static void
-tell_processes(void)
-{
-	enum proc_id proc;
-
-	for (proc = PROC_PARENT; proc <= PROC_LAST_CHILD; proc++)
-		tell_process(proc);
-	tell_process(PROC_SPAWNER);
-}
-
-static void
-send_file(enum msg_type type, int dirfd, const char *path)
-{
-	int fd = parent_open_beneath(dirfd, path, O_RDONLY);
-
-	if (fd == -1)
-		fatal("%s", path);
-	chan_send(to(PROC_MONITOR), type, &none, fd);
-}
-
-static void
-send_rule(const struct conf_rule *rule)
-{
-	struct msg_rule_text text;
-	unsigned int i;
-
-	for (i = 0; i < TEXT_MAX; i++) {
-		if (rule->text[i] == NULL)
-			continue;
-		conf_rule_text(rule, i, &text);
-		chan_send(to(PROC_ENGINE), MSG_CONF_TEXT, &text, -1);
-	}
-	chan_send(to(PROC_ENGINE), MSG_CONF_RULE, &rule->msg, -1);
-}
-
-void
-children_vm(const struct msg_vm *vm)
-{
-	children_send(PROC_QMPCLIENT, MSG_QMP_VM, vm, -1);
-}
-
-static void
-tell_engine_leaving(const struct msg_vm *vm)
-{
-	chan_send(to(PROC_ENGINE), MSG_VM_LEAVING, vm, -1);
-}
-
-static void
-send_machines(const struct conf *conf)
-{
-	const struct conf_vm *vm;
-
-	TAILQ_FOREACH(vm, &conf->vms, entry)
-		children_vm(&vm->msg);
-	reload_each_leaving(children_vm);
-	parent_eve_send_machines();
-}
-
-static int
-send_policy(const struct conf *conf)
-{
-	struct msg_conf_begin begin = { .vms = conf->nvms,
-		.rules = conf->nrules,
-		.damping = conf->damping };
-	const struct conf_rule *rule;
-	const struct conf_vm *vm;
-
-	conf_hash(conf, begin.hash);
-	unconfirmed++;
-	chan_send(to(PROC_ENGINE), MSG_CONF_BEGIN, &begin, -1);
-	TAILQ_FOREACH(vm, &conf->vms, entry)
-		chan_send(to(PROC_ENGINE), MSG_CONF_VM, &vm->msg, -1);
-	parent_eve_send_adapters(conf);
-	TAILQ_FOREACH(rule, &conf->rules, entry) {
-		if (rule->source != NULL &&
-		    parent_eve_send_source(conf, rule->source) == -1)
-			return -1;
-		send_rule(rule);
-		/* A long policy may be more than a channel's queue holds. */
-		if (chan_flush(to(PROC_ENGINE)) == -1)
-			return 0; /* why will be seen: it ended or is overdue */
-	}
-	chan_send(to(PROC_ENGINE), MSG_CONF_END, &none, -1);
-	return 0;
-}
-
-/* An engine that is not there gets it when it is. */
-void
-children_policy(const struct conf *conf)
-{
-	policy = conf;
-	if (chan_is_open(to(PROC_ENGINE)) && send_policy(conf) == -1)
-		end_child(PROC_ENGINE, "cannot have its policy");
-}
-
-void
-children_policy_stays(const struct conf *conf)
-{
-	policy = conf;
+	    sizeof(m->promises));
 }
 
 static int
@@ -343,7 +226,14 @@ all_ready(void)
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		if (!children[proc].ready)
 			return 0;
-	return policy_done;
+	return children_policy_taken();
+}
+
+void
+children_started(void)
+{
+	if (all_ready())
+		loop_end(0);
 }
 
 static void
@@ -357,34 +247,10 @@ start_overdue(void *arg)
 			log_warnx("%s (pid %d) was not ready in %d seconds",
 			    proc_name(proc), children[proc].pid,
 			    START_DEADLINE / 1000);
-	if (!policy_done)
+	if (!children_policy_taken())
 		log_warnx("engine did not take the policy in %d seconds",
 		    START_DEADLINE / 1000);
 	loop_end(1);
-}
-
-/* All that a child needs but its siblings.  -1 after a message. */
-static int
-send_start(enum proc_id proc)
-{
-	struct msg_start start = { .verbose = (uint32_t)verbose };
-
-	switch (proc) {
-	case PROC_ENGINE:
-		start.last_request = last_request;
-		if (send_policy(policy) == -1)
-			return -1;
-		reload_each_leaving(tell_engine_leaving);
-		break;
-	case PROC_MONITOR:
-		send_file(MSG_MOUNTINFO, proc_self, "mountinfo");
-		send_file(MSG_SWAPS, AT_FDCWD, "/proc/swaps");
-		break;
-	default:
-		send_machines(policy);
-	}
-	chan_send(to(proc), MSG_START, &start, -1);
-	return 0;
 }
 
 int
@@ -394,18 +260,14 @@ children_start(const struct conf *conf, int debug, int verbosity)
 	enum proc_id proc;
 	int status;
 
-	policy = conf;
+	children_policy(conf);
 	debugging = debug;
-	verbose = verbosity;
 	log_required = conf->log_required;
 	children[PROC_PARENT].started = time(NULL);
 	children[PROC_SPAWNER].started = time(NULL);
 	logs_watch(log_was_deleted);
-	/* A symbolic link, which nothing here follows later. */
-	proc_self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (proc_self == -1)
-		fatal("/proc/self");
-	qmpsock_init(&qmpsock_ops);
+	children_send_init(verbosity);
+	children_vm_init();
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
 		if (start_child(proc) == -1)
 			fatal("cannot start %s", proc_name(proc));
@@ -417,7 +279,7 @@ children_start(const struct conf *conf, int debug, int verbosity)
 	connect_children(PROC_ENGINE, PROC_QMPCLIENT);
 	parent_eve_init(conf);
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
-		if (send_start(proc) == -1) {
+		if (children_send_start(proc) == -1) {
 			loop_timer_del(&deadline);
 			return -1;
 		}
@@ -459,37 +321,6 @@ audit_child(const char *event, enum proc_id proc, pid_t pid, const char *reason)
 }
 
 static void
-give_control_socket(int sock, uint32_t readonly)
-{
-	struct msg_control m = { .readonly = readonly };
-	int fd;
-
-	if (sock == -1)
-		return;
-	if ((fd = fcntl(sock, F_DUPFD_CLOEXEC, 0)) == -1)
-		fatal("control socket");
-	chan_send(to(PROC_ENGINE), MSG_CONTROL, &m, fd);
-}
-
-static void
-give_control_sockets(void)
-{
-	give_control_socket(control_socket, 0);
-	give_control_socket(readonly_socket, 1);
-}
-
-static void
-tell_engine_socket(uint32_t number, int error, int ended, uint32_t conn)
-{
-	struct msg_vm_socket told = { .vm = number,
-		.error = error,
-		.ended = (uint32_t)ended,
-		.conn = conn };
-
-	chan_send(to(PROC_ENGINE), MSG_VM_SOCKET, &told, -1);
-}
-
-static void
 connect_with_running(enum proc_id proc)
 {
 	enum proc_id other;
@@ -508,7 +339,7 @@ child_overdue(void *arg)
 
 	snprintf(why, sizeof(why), "was not ready in %d seconds",
 	    START_DEADLINE / 1000);
-	end_child(proc, why);
+	child_end(proc, why);
 }
 
 static int child_died(enum proc_id, pid_t, const char *);
@@ -518,7 +349,7 @@ child_again(void *arg)
 {
 	struct child *child = arg;
 	enum proc_id proc = (enum proc_id)(child - children);
-	char text[sizeof(child->why)];
+	char text[CHILD_WHY_MAX];
 
 	if (start_child(proc) == -1) {
 		snprintf(text, sizeof(text), "cannot be started: %s",
@@ -530,25 +361,22 @@ child_again(void *arg)
 	child->restarts++;
 	loop_timer_set(&child->timer, START_DEADLINE, child_overdue, child);
 	if (send_log(proc) == -1) {
-		end_child(proc, "cannot have its log");
+		child_end(proc, "cannot have its log");
 		return;
 	}
 	if (proc == PROC_ENGINE)
 		parent_eve_forget_machines();
 	else
 		connect_with_running(proc);
-	if (send_start(proc) == -1) {
-		end_child(proc, "cannot have its policy");
+	if (children_send_start(proc) == -1) {
+		child_end(proc, "cannot have its policy");
 		return;
 	}
-	tell_process(proc);
+	children_send_process(proc);
 	if (proc == PROC_ENGINE) {
 		/* What the others say is of machines that it knows by then. */
 		connect_with_running(proc);
-		tell_processes();
-		qmpsock_each_failed(tell_engine_socket);
-		give_control_sockets();
-		parent_eve_serve();
+		children_send_engine();
 	}
 }
 
@@ -563,6 +391,19 @@ child_is_back(enum proc_id proc)
 	notify("STATUS=%s was started again", proc_name(proc));
 	if (proc == PROC_QMPCLIENT)
 		qmpsock_resume();
+}
+
+int
+child_ready(enum proc_id proc)
+{
+	if (children[proc].ready)
+		return -1;
+	children[proc].ready = 1;
+	if (serving())
+		child_is_back(proc);
+	else
+		children_started();
+	return 0;
 }
 
 /* -1 when it is not started again, which ends the service. */
@@ -596,7 +437,7 @@ static int
 child_ended(enum proc_id proc, int status)
 {
 	struct child *child = &children[proc];
-	char how[sizeof(child->why)];
+	char how[CHILD_WHY_MAX];
 	pid_t pid = child->pid;
 
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
@@ -619,7 +460,7 @@ child_ended(enum proc_id proc, int status)
 static int
 spawner_lost(int status)
 {
-	char how[sizeof(children[0].why)];
+	char how[CHILD_WHY_MAX];
 
 	spawner_ended = 1;
 	if (stopping)
@@ -655,6 +496,12 @@ children_restarts(enum proc_id proc)
 	return children[proc].restarts;
 }
 
+void
+child_answered(enum proc_id proc)
+{
+	children[proc].pinged = 0;
+}
+
 int
 children_ping(void)
 {
@@ -667,13 +514,22 @@ children_ping(void)
 		if (!child->ready || child->pid <= 0 || child->pinged) {
 			well = 0;
 			if (child->pinged)
-				end_child(proc, "did not answer");
+				child_end(proc, "did not answer");
 			continue;
 		}
 		child->pinged = 1;
 		chan_send(to(proc), MSG_PING, &none, -1);
 	}
 	return well;
+}
+
+void
+children_serve(int control_fd, int readonly_fd)
+{
+	serves = 1;
+	children_send_control(control_fd, readonly_fd);
+	children_send_engine();
+	children_vm_serve();
 }
 
 static int
@@ -734,273 +590,4 @@ children_reopen_logs(void)
 		if (proc == PROC_PARENT || chan_is_open(to(proc)))
 			send_log(proc);
 	log_info("logs are open again");
-}
-
-/* Requests of the children */
-
-/* The engine knows devices as the monitor may send them, so it has no other. */
-static int
-is_device(const struct msg_open_device *m)
-{
-	return m->request != 0 && m->request < REQUEST_MAX && m->busnum != 0 &&
-	       m->busnum <= USB_BUSNUM_MAX && m->devnum != 0 &&
-	       m->devnum <= USB_DEVNUM_MAX;
-}
-
-static void
-parent_open_device(const struct msg_open_device *m)
-{
-	struct msg_open_failed failed = { .request = m->request };
-	int fd = usbfs_open(m->busnum, m->devnum);
-	struct json *j;
-
-	failed.error = errno;
-	if (m->request > last_request)
-		last_request = m->request;
-	j = audit_begin("open-device");
-	json_num(j, "request", m->request);
-	json_num(j, "busnum", m->busnum);
-	json_num(j, "devnum", m->devnum);
-	if (fd == -1)
-		json_str(j, "error", strerror(failed.error));
-	audit_end();
-	if (fd == -1)
-		chan_send(to(PROC_QMPCLIENT), MSG_OPEN_FAILED, &failed, -1);
-	else
-		chan_send(to(PROC_QMPCLIENT), MSG_DEVICE_FD, m, fd);
-}
-
-static void
-parent_release_device(const struct msg_release_device *m)
-{
-	int bound = usbfs_release(m->busnum, m->devnum), error = errno;
-	struct json *j = audit_begin("release-device");
-
-	json_num(j, "busnum", m->busnum);
-	json_num(j, "devnum", m->devnum);
-	if (bound == -1)
-		json_str(j, "error", strerror(error));
-	else
-		json_num(j, "interfaces", bound);
-	audit_end();
-}
-
-static void
-parent_qmp_lost(struct chan *c, const struct msg_qmp_lost *m)
-{
-	if (reload_vm_has_left(m->vm))
-		return;
-	if (m->end >= QMP_END_MAX ||
-	    (qmpsock_lost(m->vm, (enum qmp_end)m->end) == -1 &&
-		!parent_eve_left(m->vm)))
-		chan_fail(c, "lost a connection that there was not");
-}
-
-static void
-parent_qmp_release(struct chan *c, const struct msg_vm_number *m)
-{
-	if (!reload_vm_has_left(m->vm) && qmpsock_release(m->vm) == -1 &&
-	    !parent_eve_left(m->vm))
-		chan_fail(c, "released a connection that there was not");
-}
-
-static void
-parent_qmp_want(struct chan *c, const struct msg_vm_number *m)
-{
-	if (!reload_vm_has_left(m->vm) && qmpsock_want(m->vm) == -1 &&
-	    !parent_eve_left(m->vm))
-		chan_fail(c, "wants a connection to a machine it did not "
-			     "release");
-}
-
-static void
-parent_ready(struct chan *c)
-{
-	if (children[c->peer].ready) {
-		chan_fail(c, "ready twice");
-		return;
-	}
-	children[c->peer].ready = 1;
-	if (serving())
-		child_is_back(c->peer);
-	else if (all_ready())
-		loop_end(0);
-}
-
-/* One that was just started has the policy before a reload to say yes to. */
-static void
-parent_conf_refused(struct chan *c, const struct msg_refused *m)
-{
-	if (unconfirmed == 0) {
-		chan_fail(c, "refused a policy that it was not sent");
-		return;
-	}
-	unconfirmed--;
-	if (!msg_string_ok(m->text, sizeof(m->text))) {
-		chan_fail(c, "refused a policy without a reason");
-		return;
-	}
-	if (!policy_done || !children[PROC_ENGINE].ready)
-		log_warnx("policy: %s", m->text);
-	if (!policy_done)
-		loop_end(1);
-	else if (!children[PROC_ENGINE].ready)
-		end_child(PROC_ENGINE, "was refused its policy");
-	else
-		reload_refused(m->text);
-}
-
-static void
-parent_conf_done(struct chan *c)
-{
-	int first = !policy_done;
-
-	if (unconfirmed == 0) {
-		chan_fail(c, "took a policy that it was not sent");
-		return;
-	}
-	unconfirmed--;
-	policy_done = 1;
-	if (first && all_ready())
-		loop_end(0);
-	if (!first && unconfirmed == 0)
-		reload_done();
-}
-
-static void
-parent_want_verbose(const struct msg_verbose *m)
-{
-	enum proc_id proc;
-
-	verbose = m->verbose != 0;
-	log_set_verbose(verbose);
-	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
-		if (chan_is_open(to(proc)))
-			chan_send(to(proc), MSG_VERBOSE, m, -1);
-	log_info("logs are %s", verbose ? "verbose" : "brief");
-}
-
-/* If it does not die of it, it lies, and dies, too. */
-static void
-parent_trapped(enum proc_id proc, const struct msg_trapped *m)
-{
-	char call[64], why[sizeof(children[proc].why)];
-
-	filter_call_name(m->arch, m->nr, call, sizeof(call));
-	snprintf(
-	    why, sizeof(why), "was killed by its system call filter: %s", call);
-	end_child(proc, why);
-}
-
-static void
-parent_dispatch(struct chan *c, enum msg_type type, const void *payload, int fd)
-{
-	(void)fd;
-	switch (type) {
-	case MSG_READY:
-		parent_ready(c);
-		break;
-	case MSG_CONF_DONE:
-		parent_conf_done(c);
-		break;
-	case MSG_PONG:
-		children[c->peer].pinged = 0;
-		break;
-	case MSG_TRAPPED:
-		parent_trapped(c->peer, payload);
-		break;
-	case MSG_OPEN_DEVICE:
-		if (is_device(payload))
-			parent_open_device(payload);
-		else
-			chan_fail(c, "wants a device that cannot be");
-		break;
-	case MSG_RELEASE_DEVICE:
-		parent_release_device(payload);
-		break;
-	case MSG_QMP_LOST:
-		parent_qmp_lost(c, payload);
-		break;
-	case MSG_QMP_RELEASE:
-		parent_qmp_release(c, payload);
-		break;
-	case MSG_QMP_WANT:
-		parent_qmp_want(c, payload);
-		break;
-	case MSG_VM_LEFT:
-		reload_vm_left(((const struct msg_vm_number *)payload)->vm);
-		break;
-	case MSG_RELOAD:
-		reload_now(1);
-		break;
-	case MSG_WANT_VERBOSE:
-		parent_want_verbose(payload);
-		break;
-	case MSG_CONF_REFUSED:
-		parent_conf_refused(c, payload);
-		break;
-	case MSG_EVE_VM:
-		parent_eve_vm(c, payload);
-		break;
-	case MSG_EVE_VM_GONE:
-		parent_eve_vm_gone(c, payload);
-		break;
-	default:
-		chan_fail(c, msg_name(type));
-	}
-}
-
-/* Machines */
-
-static void
-audit_qmp(uint32_t number, int error, int32_t pid)
-{
-	struct json *j = audit_begin("open-qmp");
-
-	json_str(j, "vm", reload_vm_name(number));
-	json_num(j, "vm_number", number);
-	if (error == 0)
-		json_num(j, "pid", pid);
-	else
-		json_str(j, "error", strerror(error));
-	audit_end();
-}
-
-static void
-parent_qmp_connected(uint32_t number, uint32_t conn, int fd, int32_t pid)
-{
-	struct msg_qmp_socket sock = { .vm = number, .pid = pid, .conn = conn };
-
-	audit_qmp(number, 0, pid);
-	chan_send(to(PROC_QMPCLIENT), MSG_QMP_SOCKET, &sock, fd);
-}
-
-static void
-parent_qmp_failed(uint32_t number, int error, int ended, uint32_t conn)
-{
-	audit_qmp(number, error, 0);
-	tell_engine_socket(number, error, ended, conn);
-}
-
-static void
-parent_qmp_gone(uint32_t number)
-{
-	struct msg_vm_number gone = { .vm = number };
-
-	chan_send(to(PROC_QMPCLIENT), MSG_QMP_GONE, &gone, -1);
-}
-
-void
-children_serve(int control_fd, int readonly_fd)
-{
-	const struct conf_vm *vm;
-
-	control_socket = control_fd;
-	readonly_socket = readonly_fd;
-	tell_processes();
-	give_control_sockets();
-	TAILQ_FOREACH(vm, &policy->vms, entry)
-		qmpsock_add(
-		    vm->msg.vm, vm->qmp, vm->msg.monitor == MONITOR_SHARED);
-	parent_eve_serve();
 }

@@ -46,15 +46,21 @@ static int connects(void);
 static int killed(pid_t);
 
 #define conf_parse(path, whose) ((void)(path), next_policy())
-#define send_machines reload_send_machines
 #include "reload.c"
-#undef send_machines
 #undef conf_parse
 #define none eve_none
 #define ops eve_ops
 #include "parent_eve.c"
 #undef none
 #undef ops
+#define none send_none
+#include "children_send.c"
+#undef none
+#define none policy_none
+#include "children_policy.c"
+#undef none
+#include "children_requests.c"
+#include "children_vm.c"
 #define fstat(fd, st) is_socket(st)
 #define connect(fd, addr, len) ((void)(addr), connects())
 #define inotify_init1(flags) open("/dev/null", O_RDONLY | O_CLOEXEC)
@@ -481,7 +487,7 @@ begin(void)
 	must((conf = next_policy()) != NULL);
 	reload_init("usbmgrd.conf", conf);
 	policy = conf;
-	qmpsock_init(&qmpsock_ops);
+	children_vm_init();
 	all_are_ready();
 	parent_eve_init(conf);
 	children_serve(open("/dev/null", O_RDONLY | O_CLOEXEC), -1);
@@ -505,6 +511,7 @@ end(void)
 	close(qmpsocks.inotify);
 	close(control_socket);
 	control_socket = -1;
+	serves = 0;
 	if (reload.pending)
 		conf_free(reload.old);
 	conf_free(reload.conf);
