@@ -35,8 +35,10 @@ static const char payload[] =
     "\n"
     "The channel between the parent and the spawner is another one, see\n"
     "usbmgrd/spawner.c: the parent sends the number of a process (4\n"
-    "bytes) with the channel's descriptor, the spawner answers with\n"
-    "process id and error (4 bytes each). Anything else ends the spawner.\n"
+    "bytes) and the promises it is to have (256 bytes, which end in NUL),\n"
+    "with the channel's descriptor, the spawner answers with process id and\n"
+    "error (4 bytes each). Anything else, and a promise that is not built in\n"
+    "for that process, ends the spawner.\n"
     "\n";
 
 static const char checks[] =

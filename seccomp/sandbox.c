@@ -117,3 +117,21 @@ sandbox_check_promises(
 	}
 	return 0;
 }
+
+static int
+have_all(const char *list, const char *words)
+{
+	const char *w;
+	size_t len;
+
+	while ((len = promises_next(words, &w, &words)) != 0)
+		if (!promises_have(list, w, len))
+			return 0;
+	return 1;
+}
+
+int
+sandbox_same_promises(const char *a, const char *b)
+{
+	return have_all(a, b) && have_all(b, a);
+}

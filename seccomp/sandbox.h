@@ -44,4 +44,7 @@ const char *sandbox_promises(enum proc_id);
 int sandbox_check_promises(
     enum proc_id, const char *words, char *word, size_t n);
 
+/* sandbox_same_promises: 1 if both have the same words, in whatever order. */
+int sandbox_same_promises(const char *, const char *);
+
 #endif

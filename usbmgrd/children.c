@@ -19,6 +19,7 @@
 #include "notify.h"
 #include "parent.h"
 #include "parent_eve.h"
+#include "reload.h"
 #include "restart.h"
 #include "sandbox.h"
 #include "spawner.h"
@@ -26,15 +27,25 @@
 #define START_DEADLINE 10000 /* ms, for all of them */
 #define STOP_DEADLINE 5000
 
+/* Of a child whose promises are other ones than those of the policy. */
+enum renewal {
+	RENEW_NOT,
+	RENEW_ASKED, /* it ends when it has answered */
+	RENEW_ENDED /* it was killed for that */
+};
+
 static struct child {
 	pid_t pid; /* 0: not running */
 	int ready;
-	int pinged; /* and has not answered yet */
+	unsigned int pings; /* that it has not answered yet */
+	enum renewal renewal;
+	char promises[CONF_PROMISES_MAX]; /* that it was started with */
+	const char *reason; /* of a start that follows no death, or NULL */
 	struct chan chan;
 	struct restart deaths;
 	uint32_t restarts;
 	time_t started;
-	struct loop_timer timer; /* to start it; then until it is ready */
+	struct loop_timer timer; /* to start it; until it is ready or ends */
 	char why[CHILD_WHY_MAX]; /* we ended it, or "" */
 } children[PROC_MAX];
 
@@ -127,16 +138,26 @@ make_channel(int fds[2])
 		fatal("socketpair");
 }
 
+/* Of the policy in force, or on its way: children_renew mends it. */
+static const char *
+promises_of(enum proc_id proc)
+{
+	const struct conf_process *p = &children_conf()->processes[proc];
+
+	return p->has_promises ? p->promises : sandbox_promises(proc);
+}
+
 /* -1 with errno set when it cannot be started. */
 static int
 start_child(enum proc_id proc)
 {
 	struct child *child = &children[proc];
+	const char *promises = promises_of(proc);
 	int fds[2], saved;
 	pid_t pid;
 
 	make_channel(fds);
-	if ((pid = spawner_start(proc, fds[1])) == -1) {
+	if ((pid = spawner_start(proc, promises, fds[1])) == -1) {
 		saved = errno;
 		close(fds[0]);
 		errno = saved;
@@ -144,7 +165,10 @@ start_child(enum proc_id proc)
 	}
 	child->pid = pid;
 	child->started = time(NULL);
-	child->ready = child->pinged = 0;
+	child->ready = 0;
+	child->pings = 0;
+	child->renewal = RENEW_NOT;
+	strlcpy(child->promises, promises, sizeof(child->promises));
 	child->why[0] = '\0';
 	chan_open(to(proc), fds[0], PROC_PARENT, proc, children_dispatch,
 	    parent_lost_child, NULL);
@@ -205,17 +229,17 @@ pid_of(enum proc_id proc)
 void
 child_process(enum proc_id proc, struct msg_process *m)
 {
-	const struct conf_process *p = &children_conf()->processes[proc];
 	const struct child *child = &children[proc];
+	const char *promises = child->promises;
 
+	if (proc < PROC_FIRST_CHILD || proc > PROC_LAST_CHILD)
+		promises = sandbox_promises(proc);
 	memset(m, 0, sizeof(*m));
 	m->proc = proc;
 	m->pid = pid_of(proc);
 	m->started = (uint64_t)child->started;
 	m->restarts = child->restarts;
-	strlcpy(m->promises,
-	    p->has_promises ? p->promises : sandbox_promises(proc),
-	    sizeof(m->promises));
+	strlcpy(m->promises, promises, sizeof(m->promises));
 }
 
 static int
@@ -386,7 +410,8 @@ child_is_back(enum proc_id proc)
 	struct child *child = &children[proc];
 
 	loop_timer_del(&child->timer);
-	audit_child("child-restarted", proc, child->pid, NULL);
+	audit_child("child-restarted", proc, child->pid, child->reason);
+	child->reason = NULL;
 	log_info("%s (pid %d) is at work again", proc_name(proc), child->pid);
 	notify("STATUS=%s was started again", proc_name(proc));
 	if (proc == PROC_QMPCLIENT)
@@ -417,6 +442,8 @@ child_died(enum proc_id proc, pid_t pid, const char *how)
 	if (proc == PROC_QMPCLIENT)
 		qmpsock_suspend();
 	log_set_stderr(1);
+	child->renewal = RENEW_NOT;
+	child->reason = NULL;
 	audit_child("child-died", proc, pid, how);
 	if (after == -1)
 		log_warnx("%s died %d times in %d seconds, the last time it "
@@ -433,6 +460,83 @@ child_died(enum proc_id proc, pid_t pid, const char *how)
 	return 0;
 }
 
+/* Children with other promises than the policy says are replaced. */
+
+int
+children_renews(enum proc_id proc)
+{
+	const struct child *child = &children[proc];
+
+	return child->pid > 0 &&
+	       !sandbox_same_promises(child->promises, promises_of(proc));
+}
+
+/* Whoever has ended it before counts, and says why. */
+static void
+renew_end(struct child *child)
+{
+	if (child->why[0] == '\0')
+		child->renewal = RENEW_ENDED;
+	child_end((enum proc_id)(child - children), "has other promises");
+}
+
+static void
+renew_overdue(void *arg)
+{
+	renew_end(arg);
+}
+
+/* An engine has answers for its clients, who would have none without it. */
+static void
+renew(struct child *child)
+{
+	if (!chan_is_open(&child->chan))
+		return; /* it ends already */
+	if (!child->ready) {
+		renew_end(child);
+		return;
+	}
+	if (child->renewal == RENEW_NOT)
+		loop_timer_set(
+		    &child->timer, STOP_DEADLINE, renew_overdue, child);
+	child->renewal = RENEW_ASKED;
+	child->pings++;
+	chan_send(&child->chan, MSG_PING, &none, -1);
+}
+
+void
+children_renew(void)
+{
+	enum proc_id proc;
+
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		if (children[proc].renewal == RENEW_ASKED ||
+		    (children[proc].renewal == RENEW_NOT &&
+			children_renews(proc)))
+			renew(&children[proc]);
+}
+
+static void
+child_renewed(enum proc_id proc, pid_t pid)
+{
+	struct child *child = &children[proc];
+
+	if (proc == PROC_QMPCLIENT)
+		qmpsock_suspend();
+	child->renewal = RENEW_NOT;
+	child->reason = "other promises in the policy";
+	log_info("%s (pid %d) is started again for its new promises",
+	    proc_name(proc), pid);
+	loop_timer_set(&child->timer, 0, child_again, child);
+}
+
+static int
+was_renewed(const struct child *child, int status)
+{
+	return child->renewal == RENEW_ENDED && WIFSIGNALED(status) &&
+	       WTERMSIG(status) == SIGKILL;
+}
+
 static int
 child_ended(enum proc_id proc, int status)
 {
@@ -440,18 +544,23 @@ child_ended(enum proc_id proc, int status)
 	char how[CHILD_WHY_MAX];
 	pid_t pid = child->pid;
 
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-		chan_drain(to(proc)); /* MSG_TRAPPED may be the last word */
-	describe_end(child, status, how, sizeof(how));
 	child->pid = 0;
+	/* MSG_TRAPPED may be the last word, or what it still asked for. */
+	if ((was_renewed(child, status) && child->ready) ||
+	    (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS))
+		chan_drain(to(proc));
+	describe_end(child, status, how, sizeof(how));
 	if (serving() && !(log_required && WIFEXITED(status) &&
 			     WEXITSTATUS(status) == EXIT_LOG_REQUIRED)) {
 		chan_close(to(proc));
-		return child_died(proc, pid, how);
+		if (!was_renewed(child, status))
+			return child_died(proc, pid, how);
+		child_renewed(proc, pid);
+		return 0;
 	}
 	if (!stopping)
 		log_set_stderr(1);
-	if (!stopping || WIFSIGNALED(status))
+	if (!stopping || (WIFSIGNALED(status) && !was_renewed(child, status)))
 		log_warnx("%s (pid %d) %s", proc_name(proc), pid, how);
 	return -1;
 }
@@ -490,16 +599,17 @@ children_reap(void)
 	return rv;
 }
 
-uint32_t
-children_restarts(enum proc_id proc)
-{
-	return children[proc].restarts;
-}
-
 void
 child_answered(enum proc_id proc)
 {
-	children[proc].pinged = 0;
+	struct child *child = &children[proc];
+
+	if (child->pings > 0)
+		child->pings--;
+	/* Else there is an answer to come, and children_renew after it. */
+	if (child->pings == 0 && child->renewal == RENEW_ASKED &&
+	    !reload_is_pending())
+		renew_end(child);
 }
 
 int
@@ -511,13 +621,13 @@ children_ping(void)
 
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++) {
 		child = &children[proc];
-		if (!child->ready || child->pid <= 0 || child->pinged) {
+		if (!child->ready || child->pid <= 0 || child->pings > 0) {
 			well = 0;
-			if (child->pinged)
+			if (child->pings > 0 && child->renewal == RENEW_NOT)
 				child_end(proc, "did not answer");
 			continue;
 		}
-		child->pinged = 1;
+		child->pings = 1;
 		chan_send(to(proc), MSG_PING, &none, -1);
 	}
 	return well;

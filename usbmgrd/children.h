@@ -52,8 +52,14 @@ int children_reap(void);
  */
 void children_send(enum proc_id, enum msg_type, const void *payload, int fd);
 int children_flush(enum proc_id);
-/* children_restarts: how often a child was started again. */
-uint32_t children_restarts(enum proc_id);
+
+/*
+ * children_renew: the policy is in force.  A child that runs with other
+ * promises than it says ends, once it has done what it was sent before, and is
+ * started with these.  children_renews: 1 if that child will end for it.
+ */
+void children_renew(void);
+int children_renews(enum proc_id);
 
 /*
  * children_ping: ask each child for a sign of life.  1 if there are all and

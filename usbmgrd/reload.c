@@ -112,7 +112,6 @@ check_fixed(int same, const char *statement)
 static void
 check_statements(const struct conf *a, const struct conf *b)
 {
-	const struct conf_process *p, *q;
 	char name[64];
 	enum proc_id proc;
 
@@ -127,12 +126,10 @@ check_statements(const struct conf *a, const struct conf *b)
 	    "the readonly control socket");
 	check_fixed(a->events == b->events, "events");
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++) {
-		p = &a->processes[proc];
-		q = &b->processes[proc];
-		snprintf(name, sizeof(name), "process %s", proc_name(proc));
-		check_fixed(strcmp(p->user, q->user) == 0 &&
-				p->has_promises == q->has_promises &&
-				strcmp(p->promises, q->promises) == 0,
+		snprintf(
+		    name, sizeof(name), "process %s user", proc_name(proc));
+		check_fixed(strcmp(a->processes[proc].user,
+				b->processes[proc].user) == 0,
 		    name);
 	}
 }
@@ -144,6 +141,8 @@ check_statements(const struct conf *a, const struct conf *b)
 static void
 keep_statements(const struct conf *from, struct conf *to)
 {
+	enum proc_id proc;
+
 	memcpy(
 	    to->log_directory, from->log_directory, sizeof(to->log_directory));
 	to->log_required = from->log_required;
@@ -154,7 +153,9 @@ keep_statements(const struct conf *from, struct conf *to)
 	memcpy(to->readonly_group, from->readonly_group,
 	    sizeof(to->readonly_group));
 	to->events = from->events;
-	memcpy(to->processes, from->processes, sizeof(to->processes));
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		memcpy(to->processes[proc].user, from->processes[proc].user,
+		    sizeof(to->processes[proc].user));
 }
 
 /* Machines */
@@ -333,15 +334,33 @@ reload_now(int tell)
 	refuse();
 }
 
+int
+reload_is_pending(void)
+{
+	return reload.pending;
+}
+
+/* Whoever waits for the next one waits at the engine that there is. */
 static void
 again(void)
 {
 	int tell = reload.tell_again;
 
-	if (!reload.again)
-		return;
-	reload.again = reload.tell_again = 0;
-	reload_now(tell);
+	if (reload.again) {
+		reload.again = reload.tell_again = 0;
+		reload_now(tell);
+	}
+	if (!reload.pending)
+		children_renew();
+}
+
+static void
+warn_of_renewal(void)
+{
+	if (children_renews(PROC_ENGINE))
+		say("warning: process engine has other promises: it is started "
+		    "again, and what was attached and detached by hand is "
+		    "forgotten");
 }
 
 void
@@ -378,6 +397,7 @@ reload_done(void)
 	    reload.conf->nvms, reload.conf->nrules);
 	log_info("%s", text);
 	notify("READY=1\nSTATUS=%s", text);
+	warn_of_renewal();
 	result(0, text);
 	again();
 }

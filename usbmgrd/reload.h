@@ -26,6 +26,9 @@ void reload_init(const char *path, struct conf *conf);
  */
 void reload_now(int tell_engine);
 
+/* reload_is_pending: 1 while the engine has not said that it has it. */
+int reload_is_pending(void);
+
 /*
  * reload_done: the engine has the policy that it was sent.  reload_refused:
  * it cannot use it, for that reason.

@@ -25,6 +25,7 @@
 
 struct request {
 	uint32_t proc;
+	char promises[CONF_PROMISES_MAX];
 };
 
 struct answer {
@@ -47,17 +48,14 @@ static struct spawn how[PROC_MAX];
 static void
 spawner_prepare(const struct conf *conf, int debug, int verbose)
 {
-	const struct conf_process *p;
 	enum proc_id proc;
 
 	if (spawn_dir(directory, sizeof(directory)) == -1)
 		fatal("cannot find the directory of the other programs");
 	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++) {
-		p = &conf->processes[proc];
 		how[proc].debug = debug;
 		how[proc].verbose = verbose;
 		how[proc].user = users_ids(proc);
-		how[proc].promises = p->has_promises ? p->promises : NULL;
 		how[proc].sibling = 1;
 	}
 	how[PROC_MONITOR].option = events_options[conf->events];
@@ -90,6 +88,21 @@ spawner_confine(int debug)
 		fatal("%s", errstr);
 }
 
+/* The child checks them once more. */
+static void
+check_request(const struct request *request)
+{
+	char word[64];
+
+	if (request->proc < PROC_FIRST_CHILD || request->proc > PROC_LAST_CHILD)
+		fatalx("usbmgrd broke the protocol: process that is none");
+	if (!msg_string_ok(request->promises, sizeof(request->promises)) ||
+	    sandbox_check_promises((enum proc_id)request->proc,
+		request->promises, word, sizeof(word)) == -1)
+		fatalx("usbmgrd broke the protocol: promises that %s has not",
+		    proc_name((enum proc_id)request->proc));
+}
+
 /* The descriptor that came with the request; ends at the parent's end. */
 static int
 spawner_receive(struct request *request)
@@ -116,9 +129,9 @@ spawner_receive(struct request *request)
 	if (n != (ssize_t)sizeof(*request) || cmsg == NULL ||
 	    (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
 	    cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS ||
-	    cmsg->cmsg_len != CMSG_LEN(sizeof(fd)) ||
-	    request->proc < PROC_FIRST_CHILD || request->proc > PROC_LAST_CHILD)
+	    cmsg->cmsg_len != CMSG_LEN(sizeof(fd)))
 		fatalx("usbmgrd broke the protocol: request that is none");
+	check_request(request);
 	memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
 	return fd;
 }
@@ -132,6 +145,7 @@ static void __attribute__((__noreturn__)) spawner_run(void)
 	for (;;) {
 		fd = spawner_receive(&request);
 		acts_run(PROC_SPAWNER);
+		how[request.proc].promises = request.promises;
 		answer.pid = spawn_child((enum proc_id)request.proc, directory,
 		    &how[request.proc], fd);
 		answer.error = errno;
@@ -173,7 +187,7 @@ spawner_init(const struct conf *conf, int debug, int verbose)
 }
 
 static int
-spawner_send(enum proc_id proc, int fd)
+spawner_send(enum proc_id proc, const char *promises, int fd)
 {
 	struct request request = { .proc = proc };
 	union {
@@ -187,6 +201,7 @@ spawner_send(enum proc_id proc, int fd)
 		.msg_controllen = sizeof(control.buf) };
 	struct cmsghdr *cmsg;
 
+	strlcpy(request.promises, promises, sizeof(request.promises));
 	memset(&control, 0, sizeof(control));
 	cmsg = CMSG_FIRSTHDR(&msg);
 	cmsg->cmsg_level = SOL_SOCKET;
@@ -218,12 +233,12 @@ spawner_answer(void)
 }
 
 pid_t
-spawner_start(enum proc_id proc, int fd)
+spawner_start(enum proc_id proc, const char *promises, int fd)
 {
 	pid_t child = -1;
 	int saved;
 
-	if (spawner_send(proc, fd) == 0)
+	if (spawner_send(proc, promises, fd) == 0)
 		child = spawner_answer();
 	saved = errno;
 	close(fd);

@@ -81,7 +81,9 @@ static int killed(pid_t);
 
 static const char *const policies[POLICIES] = {
 	VM_A VM_B "eve { }\npass port 3:9 to \"a\"\n",
-	VM_A VM_C "pass port 3:9 to \"c\"\n",
+	VM_A VM_C "pass port 3:9 to \"c\"\n"
+		  "process engine pledge \"stdio recvfd\"\n"
+		  "process qmpclient pledge \"stdio qmp\"\n",
 	VM_B "eve { }\n",
 };
 
@@ -200,11 +202,13 @@ usbfs_release(unsigned int busnum, unsigned int devnum)
 }
 
 pid_t
-spawner_start(enum proc_id proc, int fd)
+spawner_start(enum proc_id proc, const char *promises, int fd)
 {
 	static pid_t last = 100000;
+	char word[64];
 
 	must(children[proc].pid == 0);
+	must(sandbox_check_promises(proc, promises, word, sizeof(word)) == 0);
 	close(fd);
 	return ++last;
 }

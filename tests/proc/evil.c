@@ -426,6 +426,8 @@ main(void)
 		while (imsgbuf_get(&parent, &imsg) == 1) {
 			if (imsg_get_type(&imsg) == MSG_PEER)
 				open_channel(&sibling, imsg_get_fd(&imsg));
+			if (imsg_get_type(&imsg) == MSG_PING)
+				send_well(&parent, MSG_PONG, NULL);
 			if (imsg_get_type(&imsg) == MSG_START) {
 				start(fault);
 				started = 1;

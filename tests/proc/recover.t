@@ -9,6 +9,7 @@ that never comes; a stand-in for the monitor (evil.c, "monitor-keeps") says
 that it is plugged. So it is adopted without any USB.
 """
 
+import json
 import os
 import re
 import shutil
@@ -85,6 +86,13 @@ def is_as_before(service):
     wait_for("the device is attached", lambda: device(service) ==
              [("3:9", "attached", "a")])
     equal(service.machines()["c"], ("absent", "No such file or directory"))
+
+
+def promises(service, child):
+    for process in json.loads(service.ctl("show", "processes", "-j").stdout):
+        if process["process"] == child:
+            return process["promises"]
+    return None
 
 
 def answers(service):
@@ -278,6 +286,107 @@ def load():
             if line["event"] == "child-died"}
     equal(died, {"was killed by signal 9 (Killed)"})
     equal(service.stop(), 0)
+
+
+PLEDGES = {"engine": "stdio control", "monitor": "stdio uevent",
+           "qmpclient": "stdio qmp"}
+
+
+def rewrite(service, *children):
+    """The policy file, with fewer promises for these."""
+    with open(service.conf) as file:
+        text = [line for line in file if not line.startswith("process")]
+    with open(service.path("new.conf"), "w") as file:
+        file.write("".join(text + [
+            'process %s pledge "%s"\n' % (child, PLEDGES[child])
+            for child in children]))
+    os.rename(service.path("new.conf"), service.conf)
+
+
+def renewals(service, child):
+    return [line for line in restarts(service, child)
+            if line.get("reason") == "other promises in the policy"]
+
+
+@test("other promises at a reload: others in their place, devices stay")
+def other_promises():
+    service = with_device()
+    usual = {child: promises(service, child) for child in CHILDREN}
+    number = dict.fromkeys(CHILDREN, 0)
+    for some in [[child] for child in CHILDREN] + [CHILDREN, CHILDREN, []]:
+        rewrite(service, *some)
+        changed = [child for child in CHILDREN if promises(service, child) !=
+                   (PLEDGES[child] if child in some else usual[child])]
+        result = service.ctl("reload")
+        equal((result.returncode, "engine has other promises" in
+               result.stderr), (0, "engine" in changed))
+        for child in changed:
+            number[child] += 1
+        wait_for("others", lambda: {child: len(renewals(service, child))
+                                    for child in CHILDREN} == number)
+        is_as_before(service)
+        pids = service.children()
+        equal([child for child in CHILDREN
+               if pids[child] != service.pids[child]], changed)
+        service.pids = pids
+        for child in CHILDREN:
+            equal(promises(service, child), PLEDGES[child]
+                  if child in some else usual[child])
+    equal(number, {"engine": 4, "monitor": 4, "qmpclient": 2})
+    equal([restarts(service, child, "child-died") for child in CHILDREN],
+          [[]] * 3)
+    equal(commands(service, "a") + commands(service, "b"), [])
+    equal(service.stop(), 0)
+    equal(len(service.stderr().splitlines()), 1)
+
+
+@test("a child that hangs when it is to have other promises")
+def hangs_then():
+    service = Service(POLICY).start()
+    rewrite(service, "qmpclient")
+    os.kill(service.pids["qmpclient"], signal.SIGSTOP)
+    equal(service.ctl("reload").returncode, 0)
+    wait_for("another one", lambda: renewals(service, "qmpclient"), 8)
+    equal(promises(service, "qmpclient"), PLEDGES["qmpclient"])
+    equal(service.stop(), 0)
+
+
+@test("another reload while a child gets other promises")
+def reload_meanwhile():
+    service = with_device()
+    for number in range(20):
+        rewrite(service, *CHILDREN[number % 4:])
+        service.process.send_signal(signal.SIGHUP)
+        time.sleep(0.005 * (number % 5))
+    rewrite(service, "qmpclient")
+    service.process.send_signal(signal.SIGHUP)
+    want = {"engine": "stdio recvfd control", "monitor": "stdio rpath uevent",
+            "qmpclient": "stdio qmp"}
+    wait_for("the last promises", lambda: answers(service) and
+             {child: promises(service, child) for child in CHILDREN} == want)
+    is_as_before(service)
+    equal([restarts(service, child, "child-died") for child in CHILDREN],
+          [[]] * 3)
+    equal(commands(service, "a") + commands(service, "b"), [])
+    equal(service.stop(), 0)
+
+
+@test("other promises for a child that is dead come with the next one")
+def promises_meanwhile():
+    for child in CHILDREN:
+        service = Service(POLICY).start()
+        for _ in range(3):
+            kill(service, child)
+        os.kill(service.pids[child], signal.SIGKILL)
+        wait_for("its end", lambda: child not in service.children())
+        rewrite(service, "qmpclient" if child == "monitor" else child)
+        service.process.send_signal(signal.SIGHUP)
+        wait_for("another one", lambda: len(restarts(service, child)) == 4)
+        if child == "monitor":
+            wait_for("the other", lambda: renewals(service, "qmpclient"))
+        else:
+            equal(renewals(service, child), [])
+        equal(service.stop(), 0)
 
 
 def descriptors(pid):

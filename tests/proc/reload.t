@@ -154,8 +154,7 @@ def fixed():
                    .replace(service.socket, "/elsewhere.sock")
                    .replace("events kernel", "events auto") +
                    'log required\ncontrol socket "/ro" readonly\n'
-                   'process engine user "nobody"\n'
-                   'process monitor pledge "stdio rpath"\n')
+                   'process engine user "nobody"\n')
     warn = ("warning: %s has changed: that counts from the next start of "
             "usbmgrd on")
     for _ in range(2):          # also the second time
@@ -163,12 +162,129 @@ def fixed():
                 *(warn % what for what in (
                     "log directory", "log required", "control socket",
                     "the readonly control socket", "events",
-                    "process engine", "process monitor")))
+                    "process engine user")))
     with open(service.conf, "w") as file:
         file.write(good)
     reloads(service, "policy loaded: 0 machines, 1 rules")
     service.is_well()
     equal(service.stop(), 0)
+
+
+WARNING = ("warning: process engine has other promises: it is started again, "
+           "and what was attached and detached by hand is forgotten")
+
+
+def confined(service, child):
+    """Promises of each process that ran for it, as it says them itself."""
+    found = [re.match(r"confined by system call filter \((.*)\) and",
+                      message) for message in messages(service, child)]
+    return [match.group(1) for match in found if match]
+
+
+def renewed(service):
+    return [line["child"] for line in service.log("usbmgrd")
+            if line["event"] == "child-restarted" and
+            line.get("reason") == "other promises in the policy"]
+
+
+def is_renewed(service, *children):
+    """Others in their place, the rest as it was, and nobody died."""
+    before = service.pids
+
+    def others():
+        now = service.children()
+        return sorted(now) == sorted(before) and {
+            child for child in now if now[child] != before[child]
+        } == set(children) and now
+    service.pids = wait_for("others", others)
+    equal([line for line in service.log("usbmgrd")
+           if line["event"] == "child-died"], [])
+
+
+@test("an engine with other promises answers before it is started again")
+def engine_promises():
+    service = Service('vm "a" qmp "DIR/a"\n').start()
+    usual = confined(service, "engine")
+    with open(service.conf) as file:
+        good = file.read()
+    with open(service.conf, "a") as file:
+        file.write('process engine pledge "stdio recvfd"\n')
+    reloads(service, "policy loaded: 1 machines, 0 rules", WARNING)
+    is_renewed(service, "engine")
+    wait_for("its promises", lambda: confined(service, "engine") ==
+             [*usual, "stdio recvfd"])
+    wait_for("the record", lambda: renewed(service) == ["engine"])
+    # As it is a client would kill it.
+    with open(service.conf, "w") as file:
+        file.write(good)
+    service.process.send_signal(signal.SIGHUP)
+    is_renewed(service, "engine")
+    wait_for("its promises", lambda: confined(service, "engine") ==
+             [*usual, "stdio recvfd", *usual])
+    equal(WARNING in messages(service), True)
+    wait_for("the record", lambda: renewed(service) == ["engine"] * 2)
+    # The same, in other words.
+    with open(service.conf, "a") as file:
+        file.write('process engine pledge "control recvfd stdio"\n')
+    reloads(service, "policy loaded: 1 machines, 0 rules")
+    service.is_well()
+    equal(renewed(service), ["engine"] * 2)
+    equal(service.stop(), 0)
+    equal(len(service.stderr().splitlines()), 1)
+
+
+@test("many at once, with other promises: each has an answer")
+def many_promises():
+    service = Service('vm "a" qmp "DIR/a"\n').start()
+    for count, words in enumerate(["stdio control", "stdio recvfd control"],
+                                  1):
+        with open(service.conf, "a") as file:
+            file.write('process engine pledge "%s"\n' % words)
+        # All are with the engine before the first one has an answer.
+        service.process.send_signal(signal.SIGSTOP)
+        clients = [subprocess.Popen(
+            [BUILD + "/usbmgrctl", "-s", service.socket, "reload"],
+            stdout=subprocess.PIPE, text=True) for _ in range(10)]
+        wait_for("their requests", lambda: len(
+            [line for line in service.log("engine")
+             if line.get("request_type") == "MSG_CTL_RELOAD"]) == 10 * count)
+        service.process.send_signal(signal.SIGCONT)
+        for client in clients:
+            out, _ = client.communicate(timeout=10)
+            equal((out, client.returncode),
+                  ("policy loaded: 1 machines, 0 rules\n", 0))
+        wait_for("the engine", lambda: confined(service, "engine")[-1] ==
+                 words)
+        service.rewrite('process engine pledge "%s"\n' % words, "")
+    service.pids = service.children()
+    service.is_well()
+    equal(service.stop(), 0)
+
+
+@test("a policy that is refused takes no promise")
+def refused_promises():
+    service = Service('vm "a" qmp "DIR/a"\n').start()
+    with open(service.conf, "a") as file:
+        file.write('process engine pledge "stdio"\nblok\n')
+    equal(service.ctl("reload").returncode, 1)
+    service.is_well()
+    equal((renewed(service), service.stop()), ([], 0))
+
+
+@test("with promises that it cannot live with, a child ends the service")
+def deadly_promises():
+    service = Service().start()
+    with open(service.conf, "a") as file:
+        file.write('process monitor pledge "stdio"\n')
+    reloads(service, "policy loaded: 0 machines, 1 rules")
+    equal(service.end(30), 1)
+    lines = service.stderr().splitlines()[1:]
+    for line in lines[:9]:
+        matches(line, r"usbmgrd: monitor \(pid \d+\) was killed by its system "
+                r"call filter: \w+: it is started again")
+    matches(lines[9], "usbmgrd: monitor died 10 times in 60 seconds, the last "
+            r"time it was killed by its system call filter: \w+: giving up")
+    equal(len(lines), 11)
 
 
 @test("machines that come, go and change; the others are not disturbed")
