@@ -261,13 +261,20 @@ def many_promises():
     equal(service.stop(), 0)
 
 
-@test("a policy that is refused takes no promise")
+@test("a policy that the engine refuses takes no promise")
 def refused_promises():
     service = Service('vm "a" qmp "DIR/a"\n').start()
+    with open(service.path("model.json"), "w") as file:
+        file.write('{"ioMemberList": [{]}')
     with open(service.conf, "a") as file:
-        file.write('process engine pledge "stdio"\nblok\n')
+        file.write('process qmpclient pledge "stdio qmp"\n'
+                   'manifest "%s"\n' % service.path("model.json"))
     equal(service.ctl("reload").returncode, 1)
     service.is_well()
+    # Nor has one that comes later.
+    os.kill(service.pids["qmpclient"], signal.SIGKILL)
+    wait_for("another one", lambda: len(confined(service, "qmpclient")) == 2)
+    equal(len(set(confined(service, "qmpclient"))), 1)
     equal((renewed(service), service.stop()), ([], 0))
 
 
