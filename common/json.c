@@ -207,6 +207,15 @@ json_hex(struct json *j, const char *name, const uint8_t *bytes, size_t n)
 	put(j, "\"", 1);
 }
 
+void
+json_hex16(struct json *j, const char *name, uint16_t value)
+{
+	char text[sizeof("ffff")];
+
+	snprintf(text, sizeof(text), "%04x", value);
+	json_str(j, name, text);
+}
+
 size_t
 json_finish(struct json *j)
 {

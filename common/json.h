@@ -45,6 +45,9 @@ void json_bool(struct json *, const char *name, int);
 void json_null(struct json *, const char *name);
 void json_hex(struct json *, const char *name, const uint8_t *, size_t);
 
+/* json_hex16: a string of four digits, as people write vendor and product. */
+void json_hex16(struct json *, const char *name, uint16_t);
+
 /*
  * json_finish: NUL-terminates; the length without the NUL, or 0 when the
  * text did not fit.

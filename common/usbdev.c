@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "json.h"
 #include "msg.h"
 #include "usbdev.h"
 
@@ -237,4 +238,26 @@ usbspeed_parse(const char *s)
 	if (strcmp(s, "10000") == 0 || strcmp(s, "20000") == 0)
 		return USB_SPEED_SUPER;
 	return USB_SPEED_UNKNOWN;
+}
+
+static void
+json_class(struct json *j, const char *name, const struct usbclass *c)
+{
+	char text[sizeof("ff:ff:ff")];
+
+	snprintf(text, sizeof(text), "%02x:%02x:%02x", c->class, c->subclass,
+	    c->protocol);
+	json_str(j, name, text);
+}
+
+void
+usbdev_json_classes(struct json *j, const struct usbdev *d)
+{
+	unsigned int i;
+
+	json_class(j, "class", &d->class);
+	json_array(j, "interfaces");
+	for (i = 0; i < d->ninterfaces && i < USBDEV_INTERFACES_MAX; i++)
+		json_class(j, NULL, &d->interfaces[i]);
+	json_end(j, ']');
 }

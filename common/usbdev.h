@@ -28,6 +28,8 @@
 #define USBDEV_STRING_MAX 384
 #define USBDEV_INTERFACES_MAX 64
 #define USBDEV_DIGEST_LEN 32
+
+struct json;
 #define USBDEV_CONTROLLER_MAX 16
 #define USBDEV_NAME_MAX 32
 /* "65535:255.255.255.255.255.255" and NUL */
@@ -167,6 +169,12 @@ void usbdev_add_interface(struct usbdev *, const struct usbclass *);
 
 /* usbspeed_string: "1.5", "12", "480", "5000" in Mbit/s as sysfs, or "". */
 const char *usbspeed_string(enum usbspeed);
+
+/*
+ * usbdev_json_classes: members "class", "03:01:02", and "interfaces", an array
+ * of such, of the open object.
+ */
+void usbdev_json_classes(struct json *, const struct usbdev *);
 
 /* usbspeed_parse: sysfs attribute "speed" to enum usbspeed. */
 enum usbspeed usbspeed_parse(const char *);

@@ -3,28 +3,8 @@
  * SPDX-License-Identifier: ISC
  */
 
-#include <stdio.h>
 #include "audit.h"
-#include "log.h"
 #include "report.h"
-
-static void
-hex16(struct json *j, const char *name, unsigned int value)
-{
-	char buf[8];
-
-	snprintf(buf, sizeof(buf), "%04x", value & 0xffff);
-	json_str(j, name, buf);
-}
-
-static void class(struct json *j, const char *name, const struct usbclass *c)
-{
-	char buf[16];
-
-	snprintf(buf, sizeof(buf), "%02x:%02x:%02x", c->class, c->subclass,
-	    c->protocol);
-	json_str(j, name, buf);
-}
 
 /* All but the names it gives itself. */
 static void
@@ -35,19 +15,8 @@ identity(struct json *j, const struct usbdev *d, uint64_t uevent)
 	json_num(j, "uevent", (int64_t)uevent);
 	json_str(j, "device", usbport_string(&d->port, port));
 	json_num(j, "devnum", d->devnum);
-	hex16(j, "vendor", d->vendor);
-	hex16(j, "product", d->product);
-}
-
-static void
-interfaces(struct json *j, const struct usbdev *d)
-{
-	unsigned int i;
-
-	json_array(j, "interfaces");
-	for (i = 0; i < d->ninterfaces; i++)
-		class(j, NULL, &d->interfaces[i]);
-	json_end(j, ']');
+	json_hex16(j, "vendor", d->vendor);
+	json_hex16(j, "product", d->product);
 }
 
 void
@@ -58,12 +27,11 @@ report_device(const struct usbdev *d)
 
 	j = audit_begin("device");
 	identity(j, d, d->uevent);
-	hex16(j, "revision", d->revision);
+	json_hex16(j, "revision", d->revision);
 	json_str(j, "name", d->name);
 	json_str(j, "manufacturer", d->manufacturer);
 	json_str(j, "serial", d->serial);
-	class(j, "class", &d->class);
-	interfaces(j, d);
+	usbdev_json_classes(j, d);
 	json_str(j, "speed", usbspeed_string((enum usbspeed)d->speed));
 	json_str(j, "controller", d->controller);
 	json_str(j, "peer", usbport_string(&d->peer, peer));

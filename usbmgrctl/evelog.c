@@ -3,11 +3,10 @@
  * SPDX-License-Identifier: ISC
  */
 
-#include <stdlib.h>
 #include <string.h>
 #include "evejson.h"
-#include "log.h"
 #include "replayint.h"
+#include "xalloc.h"
 
 /* The lines of usbmgrd/enginelog_eve.c, until they make an event. */
 static struct {
@@ -18,26 +17,6 @@ static struct {
 	char key[MSG_KEY_MAX];
 } evelog;
 
-static void *
-alloc(size_t n, size_t size)
-{
-	void *p = calloc(n, size);
-
-	if (p == NULL)
-		fatal("calloc");
-	return p;
-}
-
-static char *
-copy(const char *text)
-{
-	char *p = strdup(text);
-
-	if (p == NULL)
-		fatal("strdup");
-	return p;
-}
-
 static void
 add_bundle(const struct replay_event *ev)
 {
@@ -47,19 +26,19 @@ add_bundle(const struct replay_event *ev)
 	for (i = 0; i < BUNDLE_TEXTS; i++)
 		if (ev->eve_text[i][0] != '\0')
 			bundle_set(
-			    b, (enum bundle_text)i, copy(ev->eve_text[i]));
+			    b, (enum bundle_text)i, xstrdup(ev->eve_text[i]));
 	bundle_read(b);
 }
 
 static void
 begin_domain(const struct replay_event *ev)
 {
-	struct domain *d = alloc(1, sizeof(*d));
+	struct domain *d = xcalloc(1, sizeof(*d));
 
 	evelog_free();
 	strlcpy(d->name, ev->vm, sizeof(d->name));
 	d->state = ev->eve_state;
-	d->adapters = alloc((size_t)ev->count + 1, sizeof(*d->adapters));
+	d->adapters = xcalloc((size_t)ev->count + 1, sizeof(*d->adapters));
 	evelog.domain = d;
 	evelog.adapters = (size_t)ev->count;
 	strlcpy(evelog.key, ev->eve_file, sizeof(evelog.key));
@@ -113,7 +92,7 @@ evelog_event(const struct replay_event *ev, struct core_event *cev,
 		return 1;
 	case REPLAY_EVE_ADAPTERS:
 		evelog_free();
-		evelog.list = alloc(1, sizeof(*evelog.list));
+		evelog.list = xcalloc(1, sizeof(*evelog.list));
 		evelog.bundles = (size_t)ev->count;
 		return adapters(cev);
 	case REPLAY_EVE_BUNDLE:
@@ -135,7 +114,7 @@ evelog_event(const struct replay_event *ev, struct core_event *cev,
 		if (evelog.domain == NULL)
 			return -1;
 		evelog.domain->adapters[evelog.domain->nadapters++] =
-		    copy(ev->eve_text[BUNDLE_LABEL]);
+		    xstrdup(ev->eve_text[BUNDLE_LABEL]);
 		return domain(cev, d);
 	case REPLAY_EVE_DOMAIN_UNREAD:
 		return file(cev, d, EV_EVE_DOMAIN, ev);

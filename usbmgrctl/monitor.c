@@ -47,15 +47,6 @@ now(void)
 }
 
 static void
-json_hex16(struct json *j, const char *name, unsigned int value)
-{
-	char buf[8];
-
-	snprintf(buf, sizeof(buf), "%04x", value);
-	json_str(j, name, buf);
-}
-
-static void
 print_json(const struct ctl_event *ev, const char *event)
 {
 	char buf[8192], text[64];

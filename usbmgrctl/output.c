@@ -10,25 +10,6 @@
 #include "output.h"
 #include "retry.h"
 
-static void
-json_class(struct json *j, const char *name, const struct usbclass *c)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "%02x:%02x:%02x", c->class, c->subclass,
-	    c->protocol);
-	json_str(j, name, text);
-}
-
-static void
-json_hex16(struct json *j, const char *name, unsigned int value)
-{
-	char text[8];
-
-	snprintf(text, sizeof(text), "%04x", value & 0xffffU);
-	json_str(j, name, text);
-}
-
 void
 output_str_or_null(struct json *j, const char *name, const char *s)
 {
@@ -42,7 +23,6 @@ static void
 json_identity(struct json *j, const struct usbdev *d)
 {
 	char port[USBPORT_STRLEN];
-	unsigned int i;
 
 	json_str(j, "device", usbport_string(&d->port, port));
 	json_num(j, "devnum", d->devnum);
@@ -53,11 +33,7 @@ json_identity(struct json *j, const struct usbdev *d)
 	json_str(j, "manufacturer", d->manufacturer);
 	json_str(j, "controller", d->controller);
 	json_str(j, "speed", usbspeed_string((enum usbspeed)d->speed));
-	json_class(j, "class", &d->class);
-	json_array(j, "interfaces");
-	for (i = 0; i < d->ninterfaces && i < USBDEV_INTERFACES_MAX; i++)
-		json_class(j, NULL, &d->interfaces[i]);
-	json_end(j, ']');
+	usbdev_json_classes(j, d);
 	output_str_or_null(j, "peer", usbport_string(&d->peer, port));
 	output_str_or_null(j, "netif", d->netif);
 	output_str_or_null(j, "busy", d->busy);

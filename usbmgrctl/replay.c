@@ -126,7 +126,7 @@ print_action(const struct core_action *a)
 	static const char *const names[] = { [ACT_DETACH] = "detach",
 		[ACT_ATTACH] = "attach",
 		[ACT_HOLD] = "hold" };
-	char buf[4096], port[USBPORT_STRLEN], hex[8];
+	char buf[4096], port[USBPORT_STRLEN];
 	struct json j;
 
 	json_init(&j, buf, sizeof(buf));
@@ -137,10 +137,8 @@ print_action(const struct core_action *a)
 	json_str(&j, "device", usbport_string(&a->port, port));
 	json_num(&j, "devnum", a->devnum);
 	if (a->type == ACT_ATTACH) {
-		snprintf(hex, sizeof(hex), "%04x", a->vendor);
-		json_str(&j, "vendor", hex);
-		snprintf(hex, sizeof(hex), "%04x", a->product);
-		json_str(&j, "product", hex);
+		json_hex16(&j, "vendor", a->vendor);
+		json_hex16(&j, "product", a->product);
 	}
 	json_str(&j, "reason", a->reason);
 	json_end(&j, '}');

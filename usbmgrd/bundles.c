@@ -9,30 +9,10 @@
 #include <strings.h>
 #include <sys/queue.h>
 #include "bundles_int.h"
-#include "log.h"
+#include "xalloc.h"
 
 /* More groups above one another than any host has. */
 #define GROUPS_DEEP 64
-
-static void *
-xcalloc(size_t n, size_t size)
-{
-	void *p = calloc(n == 0 ? 1 : n, size);
-
-	if (p == NULL)
-		fatal("calloc");
-	return p;
-}
-
-static char *
-xstrdup(const char *s)
-{
-	char *copy = strdup(s);
-
-	if (copy == NULL)
-		fatal("strdup");
-	return copy;
-}
 
 struct bundles *
 bundles_new(const char *name)

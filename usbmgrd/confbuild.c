@@ -11,26 +11,17 @@
 #include "damping.h"
 #include "log.h"
 #include "sandbox.h"
+#include "xalloc.h"
 
 #define GUEST_PORT_MAX 15 /* qemu-xhci has no more */
 
 struct build build;
 
-void *
-build_alloc(size_t size)
-{
-	void *p = calloc(1, size);
-
-	if (p == NULL)
-		fatal("calloc");
-	return p;
-}
-
 void
 build_start(void)
 {
 	memset(&build, 0, sizeof(build));
-	build.conf = build_alloc(sizeof(*build.conf));
+	build.conf = xcalloc(1, sizeof(*build.conf));
 	TAILQ_INIT(&build.conf->vms);
 	TAILQ_INIT(&build.conf->rules);
 	TAILQ_INIT(&build.conf->sources);
@@ -225,7 +216,7 @@ vm_find(const char *name)
 void
 build_vm(char *name)
 {
-	struct conf_vm *vm = build_alloc(sizeof(*vm));
+	struct conf_vm *vm = xcalloc(1, sizeof(*vm));
 
 	if (name[0] == '\0' || strlen(name) >= MSG_VM_NAME_MAX)
 		lex_error(lex_here(), "vm name \"%s\": expected 1 to %d bytes",

@@ -46,9 +46,6 @@ struct build {
 
 extern struct build build;
 
-/* build_alloc: zeroed; ends the process when memory is short. */
-void *build_alloc(size_t);
-
 /* build_pledge_bits: class words to bits; 0 after an error was noted. */
 uint64_t build_pledge_bits(const char *words);
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "confint.h"
-#include "log.h"
+#include "xalloc.h"
 
 /* A rule with lists stands for one rule for each choice from all of them. */
 #ifndef RULES_MAX
@@ -81,7 +81,7 @@ build_match(int kind)
 static void
 add_value(char *word)
 {
-	struct value *v = build_alloc(sizeof(*v));
+	struct value *v = xcalloc(1, sizeof(*v));
 
 	v->word = word;
 	TAILQ_INSERT_TAIL(&draft.values[draft.kind], v, entry);
@@ -92,7 +92,7 @@ static int
 add_class_word(const char *word)
 {
 	const struct class_word *w;
-	char numbers[sizeof("xx:xx:xx")], *copy;
+	char numbers[sizeof("xx:xx:xx")];
 	int found = 0;
 
 	for (w = class_words; w->word != NULL; w++) {
@@ -101,9 +101,7 @@ add_class_word(const char *word)
 		snprintf(numbers, sizeof(numbers), "%02x:%02x:%02x",
 		    w->class.class, w->class.subclass, w->class.protocol);
 		numbers[w->parts * 3 - 1] = '\0';
-		if ((copy = strdup(numbers)) == NULL)
-			fatal("strdup");
-		add_value(copy);
+		add_value(xstrdup(numbers));
 		found = 1;
 	}
 	return found;
@@ -141,7 +139,7 @@ build_list_empty(void)
 void
 build_rule_vm(char *name)
 {
-	struct vm_ref *ref = build_alloc(sizeof(*ref));
+	struct vm_ref *ref = xcalloc(1, sizeof(*ref));
 
 	ref->name = name;
 	ref->place = lex_here();
@@ -151,15 +149,14 @@ build_rule_vm(char *name)
 static void
 append(const struct conf_rule *rule)
 {
-	struct conf_rule *copy = build_alloc(sizeof(*copy));
+	struct conf_rule *copy = xcalloc(1, sizeof(*copy));
 	unsigned int i;
 
 	*copy = *rule;
 	copy->source = build.source;
 	for (i = 0; i < TEXT_MAX; i++)
-		if (rule->text[i] != NULL &&
-		    (copy->text[i] = strdup(rule->text[i])) == NULL)
-			fatal("strdup");
+		if (rule->text[i] != NULL)
+			copy->text[i] = xstrdup(rule->text[i]);
 	TAILQ_INSERT_TAIL(&build.conf->rules, copy, entry);
 	if (++build.conf->nrules == RULES_MAX + 1)
 		lex_error(draft.place, "more than %d rules", RULES_MAX);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "confint.h"
 #include "log.h"
+#include "xalloc.h"
 
 /* Where EVE has them: pkg/pillar types/locationconsts.go, hypervisor/kvm.go */
 #define EVE_ADAPTERS "/run/domainmgr/AssignableAdapters/global.json"
@@ -33,7 +34,7 @@ where_here(void)
 static struct conf_source *
 new_source(void)
 {
-	struct conf_source *source = build_alloc(sizeof(*source)), *s;
+	struct conf_source *source = xcalloc(1, sizeof(*source)), *s;
 	unsigned int n = 0;
 
 	source->fd = -1;
@@ -132,7 +133,7 @@ build_vm_adapter(char *name)
 		    strcasecmp(a->msg.name, name) == 0)
 			lex_error(
 			    lex_here(), "adapter \"%s\" stands twice", name);
-	a = build_alloc(sizeof(*a));
+	a = xcalloc(1, sizeof(*a));
 	a->msg.vm = build.vm->msg.vm;
 	a->where = where_here();
 	if (name[0] == '\0' ||

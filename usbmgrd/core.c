@@ -25,16 +25,6 @@ core_new(void)
 	return core;
 }
 
-void *
-core_alloc(size_t n, size_t size)
-{
-	void *p = calloc(n, size);
-
-	if (p == NULL)
-		fatal("calloc");
-	return p;
-}
-
 struct core_action *
 core_action_add(struct core *core, enum core_action_type type,
     const struct usbport *port, uint16_t devnum, const char *reason)

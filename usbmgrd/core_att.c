@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core_int.h"
+#include "xalloc.h"
 
 RB_GENERATE(core_att_tree, attachment, vm_entry, core_att_cmp)
 
@@ -20,7 +21,7 @@ struct attachment *
 core_att_new(struct core *core, struct vm *vm, struct device *dev,
     const struct usbport *port, uint16_t devnum, uint32_t request)
 {
-	struct attachment *att = core_alloc(1, sizeof(*att));
+	struct attachment *att = xcalloc(1, sizeof(*att));
 
 	att->vm = vm;
 	att->dev = dev;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core_int.h"
+#include "xalloc.h"
 
 /*
  * Each plug costs QEMU and its guest much, and some devices and cables plug
@@ -83,7 +84,7 @@ at_port(struct core *core, const struct usbport *port)
 	if (f != NULL) {
 		TAILQ_REMOVE(&core->damping.latest, f, latest_entry);
 	} else {
-		f = core_alloc(1, sizeof(*f));
+		f = xcalloc(1, sizeof(*f));
 		f->port = *port;
 		RB_INSERT(flapping_tree, &core->damping.ports, f);
 	}

@@ -11,6 +11,7 @@
 #include "core_int.h"
 #include "log.h"
 #include "qmpid.h"
+#include "xalloc.h"
 
 static enum device_state hold_because(char *, enum device_state, const char *,
     ...) __attribute__((format(printf, 3, 4)));
@@ -490,7 +491,7 @@ core_event_device(struct core *core, const struct usbdev *d)
 		dev = NULL;
 	}
 	if (dev == NULL) {
-		dev = core_alloc(1, sizeof(*dev));
+		dev = xcalloc(1, sizeof(*dev));
 		dev->dev = *d;
 		dev->retry.dev = dev;
 		RB_INSERT(core_device_tree, &core->devices, dev);

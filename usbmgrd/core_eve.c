@@ -7,6 +7,7 @@
 #include <string.h>
 #include "core_eve.h"
 #include "log.h"
+#include "xalloc.h"
 
 /* More than any host runs; each costs memory. */
 #define DOMAINS_MAX 1024
@@ -122,7 +123,7 @@ domain_remove(struct core *core, struct eve_domain *e)
 static struct eve_domain *
 domain_new(struct core *core, const char *key)
 {
-	struct eve_domain *e = core_alloc(1, sizeof(*e)), *at;
+	struct eve_domain *e = xcalloc(1, sizeof(*e)), *at;
 
 	core->sources.ndomains++;
 	strlcpy(e->key, key, sizeof(e->key));
@@ -350,7 +351,7 @@ apply(struct core *core, enum core_event_type type,
 		return adapters != NULL && apply_adapters(core, adapters);
 	case EV_EVE_ADAPTERS_GONE:
 		return apply_adapters(
-		    core, core_alloc(1, sizeof(struct bundle_list)));
+		    core, xcalloc(1, sizeof(struct bundle_list)));
 	case EV_EVE_DOMAIN:
 		if (domain->status != NULL)
 			apply_domain(core, domain->key, domain->status);
@@ -367,7 +368,7 @@ apply(struct core *core, enum core_event_type type,
 static void
 stage(struct core *core, const struct core_event *ev)
 {
-	struct eve_staged *s = core_alloc(1, sizeof(*s));
+	struct eve_staged *s = xcalloc(1, sizeof(*s));
 
 	s->type = ev->type;
 	if (ev->type == EV_EVE_ADAPTERS)

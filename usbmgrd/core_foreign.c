@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core_int.h"
+#include "xalloc.h"
 
 /* More are told of by nobody: qmpclient/inventory.h. */
 #define FOREIGNS_MAX 1024
@@ -89,7 +90,7 @@ core_event_vm_foreign(struct core *core, const struct msg_vm_foreign *m)
 	if (f == NULL && n == FOREIGNS_MAX)
 		return;
 	if (f == NULL) {
-		f = core_alloc(1, sizeof(*f));
+		f = xcalloc(1, sizeof(*f));
 		f->vm = vm;
 		LIST_INSERT_HEAD(&core->foreigns, f, entry);
 	}

@@ -137,9 +137,6 @@ struct core {
 	struct core_sources sources;
 };
 
-/* core_alloc: zeroed memory; ends the process when there is none. */
-void *core_alloc(size_t n, size_t size);
-
 /* core.c: actions */
 
 /*

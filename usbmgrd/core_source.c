@@ -8,6 +8,7 @@
 #include <string.h>
 #include "core_int.h"
 #include "core_eve.h"
+#include "xalloc.h"
 
 struct source_answer {
 	int decides; /* rule takes the place of what the rules said */
@@ -145,7 +146,7 @@ core_source_decide(
 	note_concerned(core, dev, answer.said.concerned);
 	if (!answer.decides && answer.said.reason[0] == '\0')
 		return;
-	dev->source.answer = core_alloc(1, sizeof(answer));
+	dev->source.answer = xcalloc(1, sizeof(answer));
 	*dev->source.answer = answer;
 	if (!answer.decides)
 		return;

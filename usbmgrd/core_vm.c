@@ -8,6 +8,7 @@
 #include <string.h>
 #include "core_int.h"
 #include "log.h"
+#include "xalloc.h"
 
 /* One that hangs keeps the others waiting so long, once. */
 #define SETTLE_MS 5000
@@ -38,7 +39,7 @@ core_vm_may_ask(const struct vm *vm)
 struct vm *
 core_vm_new(struct core *core, const struct msg_vm *conf)
 {
-	struct vm *vm = core_alloc(1, sizeof(*vm));
+	struct vm *vm = xcalloc(1, sizeof(*vm));
 
 	vm->conf = *conf;
 	vm->state = VM_ABSENT;

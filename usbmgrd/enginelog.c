@@ -82,25 +82,6 @@ json_port(struct json *j, const char *name, const struct usbport *port)
 }
 
 static void
-json_hex16(struct json *j, const char *name, unsigned int value)
-{
-	char buf[8];
-
-	snprintf(buf, sizeof(buf), "%04x", value & 0xffffU);
-	json_str(j, name, buf);
-}
-
-static void
-json_class(struct json *j, const char *name, const struct usbclass *c)
-{
-	char buf[16];
-
-	snprintf(buf, sizeof(buf), "%02x:%02x:%02x", c->class, c->subclass,
-	    c->protocol);
-	json_str(j, name, buf);
-}
-
-static void
 json_use(struct json *j, const char *name, const char *use)
 {
 	if (use[0] == '\0')
@@ -148,7 +129,6 @@ log_device(struct core *core, const struct core_event *ev)
 	const struct usbdev *d = ev->u.device;
 	struct json *j = begin("device-add", ev->now);
 	struct ctl_event watch;
-	unsigned int i;
 	int known;
 
 	json_num(j, "uevent", (int64_t)d->uevent);
@@ -161,11 +141,7 @@ log_device(struct core *core, const struct core_event *ev)
 	json_str(j, "manufacturer", d->manufacturer);
 	json_str(j, "controller", d->controller);
 	json_str(j, "speed", usbspeed_string((enum usbspeed)d->speed));
-	json_class(j, "class", &d->class);
-	json_array(j, "interfaces");
-	for (i = 0; i < d->ninterfaces; i++)
-		json_class(j, NULL, &d->interfaces[i]);
-	json_end(j, ']');
+	usbdev_json_classes(j, d);
 	json_port(j, "peer", &d->peer);
 	json_use(j, "net", d->netif);
 	json_use(j, "busy", d->busy);

@@ -8,16 +8,7 @@
 #include <string.h>
 #include "evejson.h"
 #include "log.h"
-
-static void *
-xcalloc(size_t size)
-{
-	void *p = calloc(1, size);
-
-	if (p == NULL)
-		fatal("calloc");
-	return p;
-}
+#include "xalloc.h"
 
 /* In an event of replay a member that is not known is a mistake. */
 #define EVENT 20
@@ -125,7 +116,7 @@ static struct bundle_list *
 read_adapters(const struct jsonread_row *rows, const char *text, size_t len,
     struct jsonread_place *place, char *error, size_t n)
 {
-	struct adapters a = { .list = xcalloc(sizeof(*a.list)) };
+	struct adapters a = { .list = xcalloc(1, sizeof(*a.list)) };
 	struct jsonread r = { .rows = rows, .ops = &adapters_ops, .arg = &a };
 
 	if (jsonread_text(&r, text, len) == 0)
@@ -250,7 +241,7 @@ static struct domain *
 read_domain(const struct jsonread_row *rows, const char *text, size_t len,
     struct jsonread_place *place, char *error, size_t n)
 {
-	struct domain *d = xcalloc(sizeof(*d));
+	struct domain *d = xcalloc(1, sizeof(*d));
 	struct jsonread r = { .rows = rows, .ops = &domain_ops, .arg = d };
 
 	if (jsonread_text(&r, text, len) == 0)

@@ -17,6 +17,7 @@
 #include <vis.h>
 #include "lex.h"
 #include "log.h"
+#include "xalloc.h"
 
 #define INCLUDE_DEPTH_MAX 16
 #define MACRO_DEPTH_MAX 16
@@ -98,26 +99,6 @@ void
 lex_tell(void (*fn)(const char *))
 {
 	tell = fn;
-}
-
-static void *
-xcalloc(size_t size)
-{
-	void *p = calloc(1, size);
-
-	if (p == NULL)
-		fatal("calloc");
-	return p;
-}
-
-static char *
-xstrdup(const char *s)
-{
-	char *copy = strdup(s);
-
-	if (copy == NULL)
-		fatal("strdup");
-	return copy;
 }
 
 /* Errors */
@@ -246,8 +227,8 @@ is_being_read(const struct stat *st)
 static void
 push_file(FILE *stream, const char *path, const struct stat *st)
 {
-	struct source *s = xcalloc(sizeof(*s));
-	struct path *p = xcalloc(sizeof(*p));
+	struct source *s = xcalloc(1, sizeof(*s));
+	struct path *p = xcalloc(1, sizeof(*p));
 	const char *slash;
 
 	strlcpy(p->name, path, sizeof(p->name));
@@ -420,7 +401,7 @@ lex_define(const char *name, const char *value)
 		lex_error(lex.last, "macro \"%s\" is there already", name);
 		return;
 	}
-	m = xcalloc(sizeof(*m));
+	m = xcalloc(1, sizeof(*m));
 	m->name = xstrdup(name);
 	m->value = xstrdup(value);
 	TAILQ_INSERT_TAIL(&lex.macros, m, entry);
@@ -466,7 +447,7 @@ expand(const char *name)
 
 	if (!may_expand(name, m))
 		return;
-	s = xcalloc(sizeof(*s));
+	s = xcalloc(1, sizeof(*s));
 	s->macro = m;
 	s->text = m->value;
 	s->place = lex.source->place;

@@ -70,10 +70,11 @@ objects_arrays_and_commas(void **state)
 	json_null(&j, "e");
 	json_hex(&j, "f", digest, sizeof(digest));
 	json_hex(&j, "g", digest, 0);
+	json_hex16(&j, "h", 0x46d);
 	json_end(&j, '}');
 	finishes_as("{\"a\":\"text\",\"b\":-1,\"c\":{},\"d\":[1,[],"
 		    "{\"yes\":true,\"no\":false},null],\"e\":null,"
-		    "\"f\":\"009ff0ff\",\"g\":\"\"}");
+		    "\"f\":\"009ff0ff\",\"g\":\"\",\"h\":\"046d\"}");
 }
 
 static void

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "json.h"
 #include "usbdev.h"
 
 static void
@@ -374,6 +375,29 @@ below_a_hub(void **state)
 	}
 }
 
+static void
+classes_are_written(void **state)
+{
+	struct usbdev d = { .class = { 0xef, 2, 1 },
+		.interfaces = { { 3, 1, 2 }, { 0xff, 0xff, 0 } } };
+	char buf[128];
+	struct json j;
+
+	(void)state;
+	for (d.ninterfaces = 0; d.ninterfaces <= 2; d.ninterfaces += 2) {
+		json_init(&j, buf, sizeof(buf));
+		json_object(&j, NULL);
+		usbdev_json_classes(&j, &d);
+		json_end(&j, '}');
+		assert_true(json_finish(&j) > 0);
+		assert_string_equal(
+		    buf, d.ninterfaces == 0
+			     ? "{\"class\":\"ef:02:01\",\"interfaces\":[]}"
+			     : "{\"class\":\"ef:02:01\",\"interfaces\":"
+			       "[\"03:01:02\",\"ff:ff:00\"]}");
+	}
+}
+
 int
 main(void)
 {
@@ -392,6 +416,7 @@ main(void)
 		cmocka_unit_test(hubs_are_known),
 		cmocka_unit_test(interfaces_are_kept_once),
 		cmocka_unit_test(speeds_are_named),
+		cmocka_unit_test(classes_are_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
