@@ -35,6 +35,10 @@
  * Rule N of a policy is at "t:N".
  */
 
+/* Two products. */
+#define MOUSE "046d:c077"
+#define KEYBOARD "045e:0823"
+
 #define ASKS_MAX 64
 #define VMS_MAX 16
 
@@ -548,5 +552,16 @@ bed_teardown(void **state)
 }
 
 #define BED_TEST(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
+
+/* One device in machine a, which is up. */
+static inline void
+mouse_attached(const char *port, unsigned int devnum)
+{
+	policy("a b", "pass 046d:c077 a");
+	vm_up("a");
+	scanned();
+	plug(port, devnum, MOUSE);
+	answer(port, RESULT_OK);
+}
 
 #endif

@@ -7,9 +7,6 @@
 
 #include "core_bed.h"
 
-#define MOUSE "046d:c077"
-#define KEYBOARD "045e:0823"
-
 /* Rules. */
 
 static void

@@ -7,9 +7,6 @@
 
 #include "core_bed.h"
 
-#define MOUSE "046d:c077"
-#define KEYBOARD "045e:0823"
-
 static const struct {
 	enum result result;
 	const char *text;
@@ -33,17 +30,6 @@ static const struct {
 #define NCLASSES (sizeof(classes) / sizeof(classes[0]))
 _Static_assert(NCLASSES == RESULT_MAX - 2, "a class is missing");
 #define DELAY_MAX 60000
-
-/* One device in machine a, which is up. */
-static void
-attached(const char *port, unsigned int devnum)
-{
-	policy("a b", "pass 046d:c077 a");
-	vm_up("a");
-	scanned();
-	plug(port, devnum, MOUSE);
-	answer(port, RESULT_OK);
-}
 
 /* After how long an attach that failed is tried again, and how often. */
 static void
@@ -225,7 +211,7 @@ failed_detach_is_tried_again(void **state)
 	unsigned int i;
 
 	(void)state;
-	attached("3:9", 5);
+	mouse_attached("3:9", 5);
 	policy("a b", "pass 3:9 b");
 	vm_up("b");
 	for (i = 0; i < 5; i++) {
@@ -263,7 +249,7 @@ static void
 failed_detach_that_is_wanted_no_more(void **state)
 {
 	(void)state;
-	attached("3:9", 5);
+	mouse_attached("3:9", 5);
 	policy("a b", "block");
 	answer("3:9", RESULT_MIGRATING);
 	policy("a b", "pass 3:9 a");
@@ -326,7 +312,7 @@ surplus_results_change_nothing(void **state)
 	struct core_event ev = { .type = EV_RESULT, .u.result = &m };
 
 	(void)state;
-	attached("3:9", 5);
+	mouse_attached("3:9", 5);
 	happens(&ev);
 	did("");
 	m.request = 77;

@@ -7,20 +7,6 @@
 
 #include "core_bed.h"
 
-#define MOUSE "046d:c077"
-#define KEYBOARD "045e:0823"
-
-/* One device in machine a, which is up. */
-static void
-attached(const char *port, unsigned int devnum)
-{
-	policy("a b", "pass 046d:c077 a");
-	vm_up("a");
-	scanned();
-	plug(port, devnum, MOUSE);
-	answer(port, RESULT_OK);
-}
-
 /* Order. */
 
 static void
@@ -90,7 +76,7 @@ static void
 machine_lost_and_back(void **state)
 {
 	(void)state;
-	attached("3:9", 5);
+	mouse_attached("3:9", 5);
 	vm_down("a");
 	did("hold 3:9/5: machine \"a\" is down\n");
 	is("3:9", "held: machine \"a\" is down");
@@ -132,7 +118,7 @@ static void
 machine_lost_while_detaching(void **state)
 {
 	(void)state;
-	attached("3:9", 5);
+	mouse_attached("3:9", 5);
 	policy("a b", "pass 3:9 b");
 	vm_up("b");
 	did("");
@@ -148,7 +134,7 @@ static void
 unplugged_while_the_machine_is_down(void **state)
 {
 	(void)state;
-	attached("3:9", 5);
+	mouse_attached("3:9", 5);
 	vm_is("a", VM_LOST);
 	unplug("3:9", 5);
 	did("");
@@ -170,7 +156,7 @@ static void
 lost_when_it_has_left(void **state)
 {
 	(void)state;
-	attached("3:9", 5);
+	mouse_attached("3:9", 5);
 	vm_up("b");
 	vm_is("a", VM_LOST);
 	policy("b", "pass 3:9 b");
@@ -469,7 +455,7 @@ static void
 dropped_device_stays_out(void **state)
 {
 	(void)state;
-	attached("3:9", 5);
+	mouse_attached("3:9", 5);
 	vm_dropped("a", "3:9", 5, 1);
 	did("hold 3:9/5: taken out of its machine by somebody else\n");
 	is("3:9", "held: taken out of its machine by somebody else");
@@ -495,7 +481,7 @@ static void
 dropped_while_detaching(void **state)
 {
 	(void)state;
-	attached("3:9", 5);
+	mouse_attached("3:9", 5);
 	unplug("3:9", 5);
 	did("detach a 3:9/5: device removed\n");
 	vm_dropped("a", "3:9", 5, 1);
@@ -517,7 +503,7 @@ static void
 dropped_while_detaching_is_refused(void **state)
 {
 	(void)state;
-	attached("3:9", 5);
+	mouse_attached("3:9", 5);
 	policy("a b", "pass 3:9 b");
 	vm_up("b");
 	vm_dropped("a", "3:9", 5, 1);
@@ -548,7 +534,7 @@ static void
 unknown_machines_change_nothing(void **state)
 {
 	(void)state;
-	attached("3:9", 5);
+	mouse_attached("3:9", 5);
 	vm_up("c");
 	vm_down("c");
 	vm_is("c", VM_GREETING);
@@ -581,7 +567,7 @@ machines_are_shown(void **state)
 	char text[256] = "";
 
 	(void)state;
-	attached("3:9", 5);
+	mouse_attached("3:9", 5);
 	plug("3:8", 6, MOUSE);
 	vm_socket("b", EACCES);
 	core_vms(bed.core, show_vm, text);

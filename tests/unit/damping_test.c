@@ -8,7 +8,6 @@
 #include "core_bed.h"
 #include "damping.h"
 
-#define MOUSE "046d:c077"
 #define WAITS(plugs, hold)                                                   \
 	"plugged in more than " plugs " in 10 s: waits until it has stayed " \
 	"for " hold " s"

@@ -11,9 +11,6 @@
 #include "core_bed.h"
 #include "restart.h"
 
-#define MOUSE "046d:c077"
-#define KEYBOARD "045e:0823"
-
 #define LOST "may have it still: its connection is lost\n"
 
 static void
