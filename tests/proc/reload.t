@@ -244,15 +244,16 @@ def many_promises():
         service.process.send_signal(signal.SIGSTOP)
         clients = [subprocess.Popen(
             [BUILD + "/usbmgrctl", "-s", service.socket, "reload"],
-            stdout=subprocess.PIPE, text=True) for _ in range(10)]
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(10)]
         wait_for("their requests", lambda: len(
             [line for line in service.log("engine")
              if line.get("request_type") == "MSG_CTL_RELOAD"]) == 10 * count)
         service.process.send_signal(signal.SIGCONT)
         for client in clients:
-            out, _ = client.communicate(timeout=10)
+            out, err = client.communicate(timeout=10)
             equal((out, client.returncode),
                   ("policy loaded: 1 machines, 0 rules\n", 0))
+            equal(err, WARNING + "\n")
         wait_for("the engine", lambda: confined(service, "engine")[-1] ==
                  words)
         service.rewrite('process engine pledge "%s"\n' % words, "")
