@@ -62,6 +62,7 @@ class Tree:
             ["make", "-s", "-C", ROOT, "B=" + self.build,
              "PREFIX=" + self.prefix, "SYSCONFDIR=" + self.etc,
              "RUNDIR=" + self.run, "LOGDIR=" + self.logs,
+             "INITDIR=" + self.etc + "/init.d",
              "DESTDIR=" + stage, *words], env=environment, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
