@@ -534,6 +534,8 @@ build_finish(void)
 	if (!conf->has_damping)
 		conf->damping = damping_default();
 	fill_timeouts(conf);
-	conf_check_shadows(conf);
+	/* Of rules with errors it is not known what they are to match. */
+	if (!lex_has_errors())
+		conf_check_shadows(conf);
 	return conf;
 }

@@ -155,6 +155,17 @@ lex_warn(struct lex_place place, const char *fmt, ...)
 	va_end(ap);
 }
 
+int
+lex_has_errors(void)
+{
+	int i;
+
+	for (i = 0; i < lex.nnotes; i++)
+		if (!lex.notes[i].warning)
+			return 1;
+	return 0;
+}
+
 static int
 note_cmp(const void *va, const void *vb)
 {

@@ -60,11 +60,13 @@ int lex_at_end_of_line(void);
 /*
  * lex_error: an error at a place; the first of each line is kept.
  * lex_warn: a warning.
+ * lex_has_errors: 1 if there was an error so far.
  */
 void lex_error(struct lex_place, const char *, ...)
     __attribute__((format(printf, 2, 3)));
 void lex_warn(struct lex_place, const char *, ...)
     __attribute__((format(printf, 2, 3)));
+int lex_has_errors(void);
 
 /*
  * lex_finish: print errors and warnings in the order of the lines, close and
