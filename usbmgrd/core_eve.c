@@ -281,6 +281,19 @@ eve_leave(struct core *core)
 			vm->gone = 0;
 }
 
+/* What they were given by hand goes by the policy again. */
+static void
+eve_take_back(struct core *core)
+{
+	struct interest *interest;
+	struct vm *vm;
+
+	TAILQ_FOREACH(vm, &core->vms, entry)
+		while (vm->conf.vm >= EVE_VM_FIRST && vm->gone &&
+		       (interest = LIST_FIRST(&vm->interests)) != NULL)
+			core_source_anew(core, interest->dev);
+}
+
 static void
 eve_changed(struct core *core, int bundles_changed)
 {
@@ -295,6 +308,7 @@ eve_changed(struct core *core, int bundles_changed)
 			core_source_again_concerned(core);
 	}
 	eve_leave(core);
+	eve_take_back(core);
 }
 
 /* An engine before this one may have used numbers. */

@@ -19,6 +19,9 @@ void core_eve_policy(struct core *);
 /* core_eve_reap: forget machines that left and hold nothing. */
 void core_eve_reap(struct core *);
 
+/* core_source_anew: decide on it anew, and act on that after the event. */
+void core_source_anew(struct core *, struct device *);
+
 /*
  * core_source_again: ask the sources again, and decide again if the answer
  * is another one.  core_source_again_concerned: the same for all devices

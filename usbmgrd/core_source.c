@@ -154,6 +154,16 @@ core_source_decide(
 	match->companion = 0;
 }
 
+void
+core_source_anew(struct core *core, struct device *dev)
+{
+	core_device_decide(core, dev);
+	if (!dev->source.changed)
+		LIST_INSERT_HEAD(
+		    &core->sources.changed, dev, source.changed_entry);
+	dev->source.changed = 1;
+}
+
 /* Failures of the past and what is on its way count on if nothing is new. */
 void
 core_source_again(struct core *core, struct device *dev)
@@ -166,13 +176,8 @@ core_source_again(struct core *core, struct device *dev)
 	match = policy_decide(core->policy, &dev->dev);
 	ask_sources(core, &dev->dev, &match, &answer);
 	note_concerned(core, dev, answer.said.concerned);
-	if (same_answer(dev->source.answer, &answer))
-		return;
-	core_device_decide(core, dev);
-	if (!dev->source.changed)
-		LIST_INSERT_HEAD(
-		    &core->sources.changed, dev, source.changed_entry);
-	dev->source.changed = 1;
+	if (!same_answer(dev->source.answer, &answer))
+		core_source_anew(core, dev);
 }
 
 void

@@ -10,6 +10,7 @@
  * machine may be left that should not be there.
  */
 
+#include <errno.h>
 #include "bundles_world.h"
 #include "core.h"
 
@@ -417,10 +418,76 @@ devices_wait_for_the_files(void **state)
 	end();
 }
 
+/* A device that no bundle speaks of, attached by hand to m0. */
+static void
+attach_by_hand(void)
+{
+	struct core_override o = { .command = OVERRIDE_ATTACH, .vm = "m0" };
+	struct core_event ev = { .type = EV_OVERRIDE, .u.override = &o };
+
+	begin();
+	w.bundles = calloc(1, sizeof(*w.bundles));
+	ev.type = EV_EVE_END;
+	event(&ev);
+	do
+		publish_domain(0);
+	while (!runs(0));
+	get_ready(0);
+	plug(0);
+	o.port = w.devices[0].d.port;
+	ev.type = EV_OVERRIDE;
+	event(&ev);
+	assert_int_equal(w.nasks, 1);
+	answer();
+}
+
+static void
+by_hand_only_while_the_domain_runs(void **state)
+{
+	(void)state;
+	seed = 1;
+	attach_by_hand();
+	do
+		publish_domain(0);
+	while (runs(0));
+	assert_int_equal(w.nasks, 1);
+	assert_true(w.asks[0].detach);
+	rest();
+	check();
+	plug(0);
+	end();
+}
+
+/* Its machine has ended when the device goes. */
+static void
+by_hand_when_the_machine_ends(void **state)
+{
+	struct msg_vm_socket m = { .error = ECONNREFUSED, .ended = 1 };
+	struct msg_vm_state lost = { .state = VM_LOST };
+	struct core_event ev = { .type = EV_VM_STATE, .u.vm_state = &lost };
+
+	(void)state;
+	seed = 1;
+	attach_by_hand();
+	m.vm = lost.vm = w.domains[0].vm;
+	event(&ev);
+	ev.type = EV_VM_SOCKET;
+	ev.u.vm_socket = &m;
+	event(&ev);
+	do
+		publish_domain(0);
+	while (runs(0));
+	check();
+	plug(0);
+	end();
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(by_hand_only_while_the_domain_runs),
+		cmocka_unit_test(by_hand_when_the_machine_ends),
 		cmocka_unit_test(devices_end_where_their_bundles_want_them),
 		cmocka_unit_test(devices_wait_for_the_files),
 	};
