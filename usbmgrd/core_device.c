@@ -340,6 +340,16 @@ device_hold(struct core *core, struct device *dev, enum device_state state,
 		    core, ACT_HOLD, &dev->dev.port, dev->dev.devnum, reason);
 }
 
+/* From 1 again when a machine that said it has the highest used them up. */
+static uint32_t
+device_request(struct core *core, const struct vm *vm)
+{
+	do
+		core->last_request = core->last_request % (REQUEST_MAX - 1) + 1;
+	while (core_att_find(vm, core->last_request) != NULL);
+	return core->last_request;
+}
+
 static struct attachment *
 device_attach(struct core *core, struct device *dev, struct vm *vm)
 {
@@ -348,7 +358,7 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 	struct qmpid id = { .port = dev->dev.port, .devnum = dev->dev.devnum };
 	char why[MSG_TEXT_MAX];
 
-	dev->request = id.request = ++core->last_request;
+	dev->request = id.request = device_request(core, vm);
 	att = core_att_new(
 	    core, vm, dev, &dev->dev.port, dev->dev.devnum, dev->request);
 	att->state = ATT_PENDING;

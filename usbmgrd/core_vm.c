@@ -358,10 +358,7 @@ core_event_vm_has(struct core *core, const struct msg_vm_has *m)
 	struct device *dev = core_device_find(core, &m->port);
 	struct attachment *att;
 
-	/*
-	 * Ids are never used twice, also not across a restart; nor may one
-	 * use up all there are.
-	 */
+	/* Ids are not used twice, also not across a restart. */
 	if (m->request > core->last_request && m->request < REQUEST_MAX)
 		core->last_request = m->request;
 	if (vm == NULL)

@@ -336,6 +336,28 @@ takes_nothing_out_before_all_is_known(void **state)
 	    "detach a 3:9/5: device removed\n");
 }
 
+/* A machine may say what it likes of what it has. */
+static void
+numbers_are_not_used_up(void **state)
+{
+	(void)state;
+	policy("a", "pass 3:9 a", "pass 3:8 a");
+	scanned();
+	vm_is("a", VM_GREETING);
+	vm_has_event(EV_VM_HAS, "a", "1:1", 5, REQUEST_MAX - 1);
+	vm_has_event(EV_VM_HAS, "a", "1:2", 5, REQUEST_MAX);
+	vm_has_event(EV_VM_HAS, "a", "1:3", 5, 1);
+	vm_up("a");
+	plug("3:9", 5, MOUSE);
+	did("attach a 3:9/5: t:1\n");
+	assert_int_equal(look("3:9").device.request, 2);
+	plug("3:8", 6, MOUSE);
+	assert_int_equal(look("3:8").device.request, 3);
+	answer_all(RESULT_OK);
+	is("3:9", "attached a: t:1");
+	is("3:8", "attached a: t:2");
+}
+
 static void
 adopted_device_of_another_machine_moves(void **state)
 {
@@ -593,6 +615,7 @@ main(void)
 		BED_TEST(adopts_a_device_known_before),
 		BED_TEST(adopts_a_device_known_after),
 		BED_TEST(takes_nothing_out_before_all_is_known),
+		BED_TEST(numbers_are_not_used_up),
 		BED_TEST(adopted_device_of_another_machine_moves),
 		BED_TEST(adopted_device_that_no_rule_passes_leaves),
 		BED_TEST(adopted_device_that_failed_elsewhere),
