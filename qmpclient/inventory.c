@@ -517,6 +517,7 @@ inventory_start(struct vm *vm)
 	size_t i;
 
 	inv->whole = 1;
+	vm->looked = loop_now();
 	TAILQ_FOREACH(dev, &vm->devices, entry)
 		dev->seen = DEVICE_UNSEEN;
 	inventory_ask(
@@ -710,6 +711,8 @@ inventory_end(struct inventory *inv)
 	inventory_stop(vm);
 	if (whole)
 		vm_inventory_done(vm, foreigns, n);
+	if (vm->recheck)
+		vm_look_again(vm);
 }
 
 static void

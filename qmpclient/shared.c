@@ -123,13 +123,23 @@ shared_held_long(const struct vm *vm)
 }
 
 static void
+shared_again(void *arg)
+{
+	struct vm *vm = arg;
+
+	if (vm->conn.fd == -1 && !vm->shared.wanted)
+		shared_ask(vm);
+}
+
+static void
 shared_release(void *arg)
 {
 	struct vm *vm = arg;
 	struct msg_vm_number m = { .vm = vm->conf.vm };
 	struct json *j;
 
-	if (vm->conn.nsent > 0 || vm->conn.failed || vm->inventory != NULL)
+	if (vm->conn.nsent > 0 || vm->conn.failed || vm->inventory != NULL ||
+	    vm->recheck)
 		return;
 	j = audit_begin("release");
 	json_str(j, "vm", vm->conf.name);
@@ -141,6 +151,9 @@ shared_release(void *arg)
 	tell_parent(MSG_QMP_RELEASE, &m);
 	if (waiting_any(vm->conf.vm))
 		shared_ask(vm);
+	else if (vm->migrating)
+		loop_timer_set(
+		    &vm->shared.linger, SHARED_MIGRATING_MS, shared_again, vm);
 }
 
 int

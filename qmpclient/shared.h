@@ -32,6 +32,12 @@
  */
 #define SHARED_HOLD_MS 1000
 
+/*
+ * Nobody tells us without a connection that a migration is over: it is asked
+ * after so long.
+ */
+#define SHARED_MIGRATING_MS 2000
+
 /* A request waits so long for its turn; then RESULT_BUSY, to be tried again. */
 #define SHARED_WAIT_MS 20000
 #define SHARED_WAIT_MAX 256 /* detaches, of all machines together */

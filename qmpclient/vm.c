@@ -416,17 +416,22 @@ vm_inventory_done(struct vm *vm, struct msg_vm_foreign *list, unsigned int n)
 	shared_online(vm);
 	if (vm->running && vm->nfdsets > 0 && !vm->migrating)
 		detach_fdsets(vm);
-	if (vm->recheck) {
-		vm->recheck = 0;
-		inventory_start(vm);
-		conn_send(&vm->conn, -1);
-	}
 }
 
 static void
 vm_recount(void *arg)
 {
-	inventory_recount(arg);
+	struct vm *vm = arg;
+
+	if (vm->inventory != NULL)
+		vm->recheck = 1;
+	else if (!vm->recheck)
+		inventory_recount(vm);
+	else {
+		vm->recheck = 0;
+		inventory_start(vm);
+		conn_send(&vm->conn, -1);
+	}
 }
 
 void
@@ -436,15 +441,15 @@ vm_recount_soon(struct vm *vm)
 		loop_timer_set(&vm->recount, VM_RECOUNT_MS, vm_recount, vm);
 }
 
-static void
+void
 vm_look_again(struct vm *vm)
 {
-	if (vm->inventory != NULL) {
-		vm->recheck = 1;
-		return;
-	}
-	inventory_start(vm);
-	conn_send(&vm->conn, -1);
+	uint64_t due = vm->looked + VM_RECOUNT_MS, now = loop_now();
+
+	vm->recheck = 1;
+	if (vm->inventory == NULL)
+		loop_timer_set(
+		    &vm->recount, due > now ? due - now : 0, vm_recount, vm);
 }
 
 /* Events. */
@@ -461,10 +466,11 @@ vm_event_resume(struct vm *vm, yajl_val data)
 {
 	(void)data;
 	vm->running = 1;
-	if (!vm->migrating)
+	/* The other end of a migration begins so. */
+	if (vm->migrating || vm->inventory != NULL)
+		vm_look_again(vm);
+	else
 		detach_fdsets(vm);
-	else if (vm->ready)
-		vm_look_again(vm); /* the other end of a migration begins so */
 }
 
 /* Nothing is sent while it lasts; then what is there is asked. */

@@ -52,7 +52,7 @@ struct inventory;
  * beside the rest: see shared.h.
  */
 struct shared {
-	struct loop_timer linger; /* until the connection is let go */
+	struct loop_timer linger; /* until it is let go, or asked for again */
 	uint64_t since; /* when it got online */
 	int online; /* the inventory of this connection is complete */
 	int wanted; /* a connection was asked for and did not come yet */
@@ -71,7 +71,8 @@ struct vm {
 	struct shared shared;
 	int running; /* guest code runs: query-status, STOP, RESUME */
 	int migrating; /* nothing is sent meanwhile */
-	int recheck; /* take another inventory after this one */
+	int recheck; /* take another inventory, not during this one */
+	uint64_t looked; /* when the last one of all began */
 	enum handover handover; /* in use: FD or ADDRESS */
 	char ready_text[MSG_TEXT_MAX]; /* last told */
 	char unable[32]; /* why it can take no device at all, or "" */
@@ -143,6 +144,13 @@ void vm_port_free(struct vm *, unsigned int port);
  */
 void vm_inventory_done(
     struct vm *, struct msg_vm_foreign *foreigns, unsigned int n);
+
+/*
+ * vm_look_again: something of what an inventory asks has changed; ask it all
+ * again, after the inventory that is taken and not more often than once a
+ * second.
+ */
+void vm_look_again(struct vm *);
 
 /*
  * vm_recount_soon: what is in the guest's ports may have changed without us;

@@ -89,12 +89,19 @@ FAULTS = {
     "hostile-error": None,
     "late": None,
     "old": None,
+    "migrates": None,
+    "incoming": None,
+    "restless": None,
     "error": None,
     "endless": None,
     "flood": None,
     "close": None,
     "half-close": None,
 }
+
+
+# These answer well, too.
+SEQUELS = ("late", "incoming", "restless")
 
 
 class Gone(Exception):
@@ -150,6 +157,26 @@ def fault(sock, kind, ident):
     raise Gone
 
 
+def migrates(sock, execute, told):
+    """A migration that fails at once, while it is asked which ports are free.
+
+    Which it is when something was taken out. True when that was told.
+    """
+    if execute is None and not told:
+        send(sock, event("DEVICE_DELETED", device="other"))
+    if execute == "x-query-usb" and told:
+        send(sock, event("MIGRATION", status="setup") +
+             event("MIGRATION", status="failed"))
+        return False
+    return told or execute is None
+
+
+def incoming(sock, ident):
+    """A migration to here ends when this was answered."""
+    send(sock, line({"return": {"status": "inmigrate", "running": False},
+                     "id": ident}) + event("RESUME"))
+
+
 def commands(sock, idle):
     """The commands that come in; None whenever there is none for a while."""
     decoder = json.JSONDecoder()
@@ -175,15 +202,27 @@ def serve(sock, when, kind):
     if when == "greeting":
         fault(sock, kind, None)
     send(sock, line(GREETING))
+    told = came = False
     for command in commands(sock, when == "idle"):
+        execute = command and command["execute"]
+        if kind == "migrates":
+            told = migrates(sock, execute, told)
+        if kind == "restless" and execute == when:
+            send(sock, event("MIGRATION", status="completed"))
+        if kind == "incoming" and execute == when and not came:
+            incoming(sock, command["id"])
+            came = True
+            continue
+        if command is None and kind == "migrates":
+            continue
         if command is None:
             fault(sock, kind, None)
-        elif command["execute"] == when and kind != "late":
+        elif execute == when and kind not in SEQUELS:
             fault(sock, kind, command.get("id"))
         else:
-            if command["execute"] == when:
+            if execute == when and kind == "late":
                 time.sleep(LATE_SECONDS)
-            reply = answer(command["execute"], command.get("arguments", {}))
+            reply = answer(execute, command.get("arguments", {}))
             reply["id"] = command.get("id")
             send(sock, line(reply))
 

@@ -242,6 +242,90 @@ migration_that_was_there_before(void **state)
 	close(fd);
 }
 
+static void
+is_migrating(struct rig *r, uint32_t number, uint32_t migrating)
+{
+	struct msg_vm_state m;
+
+	rig_expect(r, MSG_VM_STATE, number, &m);
+	assert_int_equal(m.state, VM_READY);
+	assert_int_equal(m.migrating, migrating);
+}
+
+/* It ends before the answers to something else that was asked. */
+static void
+migration_that_fails_at_once(void **state)
+{
+	struct rig *r = *state;
+
+	rig_peer(r, "a", "idle", "migrates");
+	rig_ready(r, 1, "a", "", HANDOVER_ADDRESS, NULL);
+	is_migrating(r, 1, 1);
+	is_migrating(r, 1, 0);
+}
+
+static void
+migration_that_ends_while_it_is_asked(void **state)
+{
+	struct rig *r = *state;
+
+	rig_peer(r, "a", "query-status", "incoming");
+	rig_vm(r, 1, "", HANDOVER_ADDRESS);
+	rig_connect(r, 1, "a");
+	rig_state(r, 1, VM_GREETING, NULL);
+	is_migrating(r, 1, 1);
+	is_migrating(r, 1, 0);
+}
+
+static unsigned int
+count_inventories(const struct rig *r)
+{
+	FILE *f = fopen(r->log, "r");
+	unsigned int n = 0;
+	char line[4096];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) != NULL)
+		n += strstr(line, "\"command\":\"query-status\"") != NULL;
+	fclose(f);
+	return n;
+}
+
+/* What one has is asked once a second, however often it says what it does. */
+static void
+machine_without_rest(void **state)
+{
+	struct rig *r = *state;
+	unsigned int n;
+
+	rig_peer(r, "a", "query-status", "restless");
+	rig_ready(r, 1, "a", "", HANDOVER_ADDRESS, NULL);
+	usleep(2500000);
+	n = count_inventories(r);
+	assert_in_range(n, 2, 4);
+}
+
+/* Its end is not told where there is no connection: it is asked again. */
+static void
+migration_of_a_shared_machine(void **state)
+{
+	struct rig *r = *state;
+	struct msg_vm m;
+
+	rig_qemu(r, "a", RIG_XHCI " -incoming defer");
+	rig_vm_fill(&m, 1, "", HANDOVER_ADDRESS);
+	m.monitor = MONITOR_SHARED;
+	rig_send(r, RIG_PARENT, MSG_QMP_VM, &m, -1);
+	rig_connect(r, 1, "a");
+	rig_state(r, 1, VM_GREETING, NULL);
+	is_migrating(r, 1, 1);
+	rig_expect(r, MSG_QMP_RELEASE, 1, NULL);
+	rig_expect(r, MSG_QMP_WANT, 1, NULL);
+	rig_connect(r, 1, "a");
+	rig_expect(r, MSG_QMP_RELEASE, 1, NULL);
+	rig_expect(r, MSG_QMP_WANT, 1, NULL);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int
@@ -255,6 +339,10 @@ main(void)
 		T(id_that_others_took),
 		T(machine_that_migrates_is_left_alone),
 		T(migration_that_was_there_before),
+		T(migration_that_fails_at_once),
+		T(migration_that_ends_while_it_is_asked),
+		T(machine_without_rest),
+		T(migration_of_a_shared_machine),
 	};
 
 	rig_account();
