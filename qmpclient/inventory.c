@@ -257,6 +257,11 @@ inventory_foreign(struct inventory *inv, const char *path, const char *name)
 		    inv->vm->conf.name, VM_FOREIGNS_MAX);
 		return;
 	}
+	if (strlen(path) + 1 + strlen(name) >= QOM_PATH_MAX) {
+		log_warnx("%s: a device that others gave it has too long an id",
+		    inv->vm->conf.name);
+		return;
+	}
 	if (inv->foreigns == NULL &&
 	    (inv->foreigns = calloc(VM_FOREIGNS_MAX, sizeof(*f))) == NULL)
 		fatal("calloc");
@@ -271,10 +276,7 @@ inventory_foreign(struct inventory *inv, const char *path, const char *name)
 	for (i = 0; i < sizeof(properties) / sizeof(properties[0]); i++) {
 		q = inventory_question(inv, inventory_foreign_property);
 		q->foreign = inv->nforeigns;
-		if (inventory_path(q, path, name) == -1) {
-			inventory_forget(inv, q);
-			return;
-		}
+		snprintf(q->path, sizeof(q->path), "%s/%s", path, name);
 		strlcpy(q->name, properties[i], sizeof(q->name));
 		inventory_get(inv, q, properties[i]);
 	}

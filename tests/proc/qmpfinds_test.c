@@ -126,6 +126,24 @@ what_others_gave_is_told(void **state)
 }
 
 static void
+long_id_of_others(void **state)
+{
+	struct rig *r = *state;
+	struct msg_vm_foreign m;
+	char args[512], id[201];
+
+	memset(id, 'x', sizeof(id) - 1);
+	id[sizeof(id) - 1] = '\0';
+	snprintf(args, sizeof(args),
+	    RIG_XHCI " -device usb-host,vendorid=0x46d,id=%s", id);
+	rig_qemu(r, "a", args);
+	rig_ready(r, 1, "a", "", HANDOVER_AUTO, NULL);
+	rig_expect(r, MSG_VM_FOREIGN, 1, &m);
+	assert_int_equal(m.vendor, 0x46d);
+	assert_int_equal(strspn(m.id, "x"), sizeof(m.id) - 1);
+}
+
+static void
 port_that_others_free_is_told(void **state)
 {
 	struct rig *r = *state;
@@ -335,6 +353,7 @@ main(void)
 		T(handover_is_found_out),
 		T(speed_that_the_bus_cannot_take),
 		T(what_others_gave_is_told),
+		T(long_id_of_others),
 		T(port_that_others_free_is_told),
 		T(id_that_others_took),
 		T(machine_that_migrates_is_left_alone),
