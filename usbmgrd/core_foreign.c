@@ -100,6 +100,16 @@ core_event_vm_foreign(struct core *core, const struct msg_vm_foreign *m)
 }
 
 void
+core_foreign_untold(struct core *core, const struct vm *vm)
+{
+	struct foreign *f;
+
+	LIST_FOREACH(f, &core->foreigns, entry)
+		if (f->vm == vm)
+			f->told = 0;
+}
+
+void
 core_foreign_forget(struct core *core, struct vm *vm, int all)
 {
 	struct foreign *f, *next;

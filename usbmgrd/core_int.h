@@ -251,6 +251,9 @@ const struct foreign *core_foreign_has(
 /* core_foreign_any: 1 if somebody else gave that machine anything. */
 int core_foreign_any(const struct core *, const struct vm *);
 
+/* core_foreign_untold: its connection is lost; a new one tells all again. */
+void core_foreign_untold(struct core *, const struct vm *);
+
 /*
  * core_foreign_forget: what the machine has no more: all, or what was not
  * told since the last time.

@@ -273,8 +273,11 @@ vm_set_state(
 	vm->state = state;
 	core_source_vm_state(core, vm);
 	/* Not when it is connected: what it has is told from then on. */
-	if (state != VM_READY && (!core_vm_is_coming(vm) || before == VM_READY))
+	if (state != VM_READY &&
+	    (!core_vm_is_coming(vm) || before == VM_READY)) {
 		vm_lose_attachments(core, vm);
+		core_foreign_untold(core, vm);
+	}
 	if (state == VM_READY)
 		vm_forget_failures(core, vm, before != state);
 	else

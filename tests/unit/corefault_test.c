@@ -496,6 +496,28 @@ port_that_somebody_else_frees(void **state)
 	did("");
 }
 
+/* What was told over a connection that ended before it was all. */
+static void
+foreign_device_of_a_connection_that_was_lost(void **state)
+{
+	struct msg_vm_foreign m = mkforeign("a", "stick");
+
+	(void)state;
+	policy("a b", "pass 3:9 b");
+	vm_up("b");
+	m.vendor = 0x046d;
+	vm_is("a", VM_GREETING);
+	vm_foreign(&m);
+	vm_is("a", VM_LOST);
+	plug("3:9", 5, MOUSE);
+	did("hold 3:9/5: machine \"a\" was given it by somebody else, as "
+	    "stick\n");
+	vm_is("a", VM_GREETING);
+	did("");
+	vm_ready("a", 0, 1);
+	did("attach b 3:9/5: t:1\n");
+}
+
 int
 main(void)
 {
@@ -518,6 +540,7 @@ main(void)
 		BED_TEST(machine_that_hangs_at_the_start),
 		BED_TEST(machine_that_cannot_be_asked_at_the_start),
 		BED_TEST(port_that_somebody_else_frees),
+		BED_TEST(foreign_device_of_a_connection_that_was_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
