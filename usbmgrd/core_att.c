@@ -37,7 +37,6 @@ core_att_new(struct core *core, struct vm *vm, struct device *dev,
 	return att;
 }
 
-/* Forgets the attachment; what it means for the device is the caller's. */
 void
 core_att_free(struct core *core, struct attachment *att)
 {

@@ -340,13 +340,28 @@ device_hold(struct core *core, struct device *dev, enum device_state state,
 		    core, ACT_HOLD, &dev->dev.port, dev->dev.devnum, reason);
 }
 
+static int
+is_request(const struct core *core, uint32_t request)
+{
+	const struct vm *vm;
+
+	TAILQ_FOREACH(vm, &core->vms, entry)
+		if (core_att_find(vm, request) != NULL)
+			return 1;
+	return 0;
+}
+
 /* From 1 again when a machine that said it has the highest used them up. */
 static uint32_t
-device_request(struct core *core, const struct vm *vm)
+device_request(struct core *core)
 {
-	do
-		core->last_request = core->last_request % (REQUEST_MAX - 1) + 1;
-	while (core_att_find(vm, core->last_request) != NULL);
+	do {
+		if (core->last_request >= REQUEST_MAX - 1) {
+			core->last_request = 0;
+			core->from_1 = 1;
+		}
+		core->last_request++;
+	} while (core->from_1 && is_request(core, core->last_request));
 	return core->last_request;
 }
 
@@ -358,7 +373,7 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 	struct qmpid id = { .port = dev->dev.port, .devnum = dev->dev.devnum };
 	char why[MSG_TEXT_MAX];
 
-	dev->request = id.request = device_request(core, vm);
+	dev->request = id.request = device_request(core);
 	att = core_att_new(
 	    core, vm, dev, &dev->dev.port, dev->dev.devnum, dev->request);
 	att->state = ATT_PENDING;

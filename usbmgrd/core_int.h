@@ -126,6 +126,7 @@ struct core {
 	uint64_t settle_at; /* until then machines are waited for; 0: not */
 	uint64_t now;
 	uint32_t last_request;
+	int from_1; /* all were used up: look which are in use */
 	int scan_done;
 	uint64_t generation; /* counts the policies */
 	uint32_t *left; /* see core_left */
@@ -242,6 +243,7 @@ struct vm *core_override_vm(const struct core *, struct device *);
 const char *core_override_reason(const struct device *, char buf[MSG_TEXT_MAX]);
 
 void core_event_override(struct core *, const struct core_override *);
+
 /* core_foreign.c: what others gave to machines */
 
 /* core_foreign_has: of whose the device may be; NULL if nobody's. */

@@ -362,7 +362,8 @@ core_event_vm_has(struct core *core, const struct msg_vm_has *m)
 	struct attachment *att;
 
 	/* Ids are not used twice, also not across a restart. */
-	if (m->request > core->last_request && m->request < REQUEST_MAX)
+	if (!core->from_1 && m->request > core->last_request &&
+	    m->request < REQUEST_MAX)
 		core->last_request = m->request;
 	if (vm == NULL)
 		return;

@@ -341,7 +341,7 @@ static void
 numbers_are_not_used_up(void **state)
 {
 	(void)state;
-	policy("a", "pass 3:9 a", "pass 3:8 a");
+	policy("a b", "pass 3:9 a", "pass 3:8 a", "pass 3:7 a");
 	scanned();
 	vm_is("a", VM_GREETING);
 	vm_has_event(EV_VM_HAS, "a", "1:1", 5, REQUEST_MAX - 1);
@@ -353,7 +353,15 @@ numbers_are_not_used_up(void **state)
 	assert_int_equal(look("3:9").device.request, 2);
 	plug("3:8", 6, MOUSE);
 	assert_int_equal(look("3:8").device.request, 3);
-	answer_all(RESULT_OK);
+	/* Nor is one that is on its way given out again. */
+	vm_has_event(EV_VM_HAS, "a", "1:4", 5, REQUEST_MAX - 2);
+	vm_is("b", VM_GREETING);
+	vm_has_event(EV_VM_HAS, "b", "1:4", 6, 4);
+	plug("3:7", 7, MOUSE);
+	assert_int_equal(look("3:7").device.request, 5);
+	answer("3:9", RESULT_OK);
+	answer("3:8", RESULT_OK);
+	answer("3:7", RESULT_OK);
 	is("3:9", "attached a: t:1");
 	is("3:8", "attached a: t:2");
 }
