@@ -707,7 +707,9 @@ inventory_end(struct inventory *inv)
 	int whole = inv->whole;
 
 	if (whole) {
-		vm->migrating = inv->migrating;
+		/* What it said meanwhile counts until it is asked again. */
+		vm->migrating =
+		    inv->migrating || (vm->migrating && vm->recheck);
 		inv->foreigns = NULL;
 	}
 	inventory_stop(vm);

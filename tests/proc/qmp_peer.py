@@ -92,6 +92,7 @@ FAULTS = {
     "migrates": None,
     "incoming": None,
     "restless": None,
+    "moving": None,
     "error": None,
     "endless": None,
     "flood": None,
@@ -101,7 +102,7 @@ FAULTS = {
 
 
 # These answer well, too.
-SEQUELS = ("late", "incoming", "restless")
+SEQUELS = ("late", "incoming", "restless", "moving")
 
 
 class Gone(Exception):
@@ -209,6 +210,9 @@ def serve(sock, when, kind):
             told = migrates(sock, execute, told)
         if kind == "restless" and execute == when:
             send(sock, event("MIGRATION", status="completed"))
+        if kind == "moving" and execute == when and not came:
+            send(sock, event("MIGRATION", status="active"))
+            came = True
         if kind == "incoming" and execute == when and not came:
             incoming(sock, command["id"])
             came = True

@@ -295,6 +295,20 @@ migration_that_ends_while_it_is_asked(void **state)
 	is_migrating(r, 1, 0);
 }
 
+/* It was already asked whether it does. */
+static void
+migration_that_begins_while_it_is_asked(void **state)
+{
+	struct rig *r = *state;
+
+	rig_peer(r, "a", "query-commands", "moving");
+	rig_vm(r, 1, "", HANDOVER_ADDRESS);
+	rig_connect(r, 1, "a");
+	rig_state(r, 1, VM_GREETING, NULL);
+	is_migrating(r, 1, 1);
+	is_migrating(r, 1, 0);
+}
+
 static unsigned int
 count_inventories(const struct rig *r)
 {
@@ -360,6 +374,7 @@ main(void)
 		T(migration_that_was_there_before),
 		T(migration_that_fails_at_once),
 		T(migration_that_ends_while_it_is_asked),
+		T(migration_that_begins_while_it_is_asked),
 		T(machine_without_rest),
 		T(migration_of_a_shared_machine),
 	};
