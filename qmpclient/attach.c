@@ -566,7 +566,7 @@ attach_request(const struct msg_attach *m)
 
 	attach_check(m);
 	if ((h = half_get(m->request)) == NULL) {
-		attach_result(m->request, m->vm, m->conn, RESULT_OTHER, 0,
+		attach_result(m->request, m->vm, m->conn, RESULT_BUSY, 0,
 		    "too many devices on their way");
 		return;
 	}
