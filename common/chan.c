@@ -188,8 +188,19 @@ chan_send(struct chan *c, enum msg_type type, const void *payload, int fd)
 int
 chan_flush(struct chan *c)
 {
-	if (imsgbuf_flush(&c->ibuf) == -1)
+	int error;
+
+	if (c->dead) {
+		errno = EPIPE;
 		return -1;
+	}
+	if (imsgbuf_flush(&c->ibuf) == -1) {
+		error = errno;
+		chan_fail(
+		    c, error == ETIMEDOUT ? "does not read" : chan_why(error));
+		errno = error;
+		return -1;
+	}
 	loop_events(&c->watch, EPOLLIN);
 	return 0;
 }

@@ -63,7 +63,10 @@ void chan_send(struct chan *, enum msg_type, const void *payload, int fd);
  */
 void chan_fail(struct chan *, const char *why);
 
-/* chan_flush: write what is queued, waiting if need be; 0 or -1. */
+/*
+ * chan_flush: write what is queued, waiting if need be.  0; or -1 with errno
+ * set, and the channel fails, or has failed or been closed before (EPIPE).
+ */
 int chan_flush(struct chan *);
 
 /*

@@ -17,8 +17,8 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from service import (BUILD, HERE, ROOT, Service, equal, run, start,     # noqa: E402
-                     status_of, test, wait_for)
+from service import (BUILD, HERE, ROOT, Service, equal, is_alive,        # noqa: E402
+                     run, start, status_of, test, wait_for)
 
 QEMU = """qemu-system-x86_64 -machine q35 -nodefaults -display none -S
     -device qemu-xhci,id=xhci,p2=15,p3=15""".split()
@@ -443,6 +443,20 @@ def deaths():
         eve.becomes("a", "ready", READY)
         eve.forgets("b")
         eve.pids = eve.children()
+    equal(eve.stop(), 0)
+
+
+@test("files that come while there is no engine wait for the next one")
+def no_engine():
+    eve = Eve().make_directories()
+    eve.start()
+    for number in 1, 2, 3, 4:
+        engine = eve.family()["engine"]
+        os.kill(engine, signal.SIGKILL)
+        wait_for("its end", lambda: not is_alive(engine))
+        eve.domain(number, "vm.%d" % number)
+        wait_for("another one", lambda: "engine" in eve.family())
+    wait_for("all machines", lambda: len(eve.machines()) == 4)
     equal(eve.stop(), 0)
 
 

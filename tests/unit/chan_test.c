@@ -647,6 +647,24 @@ flush_waits_for_the_reader(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* Whoever queues a lot asks for no more than whether it may go on. */
+static void
+flush_to_nobody_fails(void **state)
+{
+	static const struct msg_open_device open;
+
+	(void)state;
+	fill(MSG_OPEN_DEVICE, &open);
+	peer_close();
+	assert_int_equal(chan_flush(bed.chan), -1);
+	assert_true(bed.chan->dead);
+	assert_int_equal(chan_flush(bed.chan), -1);
+	assert_int_equal(errno, EPIPE);
+	chan_close(bed.chan);
+	assert_int_equal(chan_flush(bed.chan), -1);
+	assert_int_equal(errno, EPIPE);
+}
+
 /* Clients. */
 
 static void
@@ -775,6 +793,7 @@ main(void)
 		TEST(reader_that_is_stuck_is_given_up),
 		TEST(sending_to_nobody_is_an_end),
 		TEST(flush_waits_for_the_reader),
+		TEST(flush_to_nobody_fails),
 		TEST(client_gives_no_descriptors),
 		TEST(our_own_mistakes_are_fatal),
 		TEST(losing_a_channel_to_another_process),
