@@ -121,12 +121,19 @@ const struct promise promise_table[] = {
 /* musl's O_ACCMODE has O_PATH in it. */
 #define ANY_WRITE (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND)
 #define MMAP_KIND (MAP_TYPE | MAP_ANONYMOUS)
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08 /* Linux 6.11 */
+#endif
 
 const struct promise_arg promise_args[] = {
 	/* Memory is never executable, and mmap maps no descriptor. */
 	{ "stdio", "mmap",
 	    { { NONE_OF(2, PROT_EXEC) },
 		{ 3, MMAP_KIND, MAP_PRIVATE | MAP_ANONYMOUS } } },
+	/* getrandom(3) of glibc from 2.41, which libudev calls */
+	{ "stdio", "mmap",
+	    { { NONE_OF(2, PROT_EXEC) },
+		{ 3, MMAP_KIND, MAP_DROPPABLE | MAP_ANONYMOUS } } },
 	{ "stdio", "mprotect", { { NONE_OF(2, PROT_EXEC) } } },
 	/* Not F_SETFL, which could take O_APPEND off a log. */
 	{ "stdio", "fcntl", { { INT_IS(1, F_GETFL) } } },

@@ -35,6 +35,9 @@
 #include "promises.h"
 #include "sandbox.h"
 
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08 /* Linux 6.11 */
+#endif
 #define NR_MAX 600
 #define PROGRAM_MAX 4096
 #define ERRNO(e) (SECCOMP_RET_ERRNO | (e))
@@ -355,6 +358,11 @@ static const struct {
 	{ "stdio", "malloc",
 	    { { "mprotect", { 0, 4096, PROT_READ | PROT_WRITE } },
 		{ "mprotect", { 0, 4096, PROT_READ | PROT_WRITE } } } },
+	/* Of glibc 2.41 where the vDSO has vgetrandom; musl has no such. */
+	{ "stdio", "getrandom",
+	    { { "mmap", { 0, 4096, PROT_READ | PROT_WRITE,
+			    MAP_DROPPABLE | MAP_ANONYMOUS } },
+		{ "getrandom", { 0 } } } },
 	{ "stdio", "free", { { "munmap", { 0 } }, { "madvise", { 0 } } } },
 	{ "stdio", "fopen",
 	    { { "fcntl", { 0, F_GETFL } },
