@@ -96,6 +96,13 @@ restrict_self(int ruleset, const struct landlock_dir *dirs, uint64_t handled)
 	return (int)syscall(SYS_landlock_restrict_self, ruleset, 0);
 }
 
+/* EPERM: a filter around all of this, of a container, has not heard of it. */
+static int
+is_absent(int error)
+{
+	return error == ENOSYS || error == EOPNOTSUPP || error == EPERM;
+}
+
 int
 landlock_enter(const struct landlock_dir *dirs, int scoped)
 {
@@ -106,7 +113,7 @@ landlock_enter(const struct landlock_dir *dirs, int scoped)
 	abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0,
 	    LANDLOCK_CREATE_RULESET_VERSION);
 	if (abi == -1)
-		return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -1;
+		return is_absent(errno) ? 0 : -1;
 	for (i = 0; abi_table[i].abi > abi; i++)
 		continue;
 	attr = abi_table[i].attr;

@@ -23,8 +23,9 @@ struct landlock_dir {
  * over.  Descriptors that are open, those of O_PATH, and connect(2) to sockets
  * in the file system are not concerned.  As the kernel can: no TCP; and if
  * scoped is not 0, no signals and abstract sockets across (landlock(7)).
- * no_new_privs must be set.  Returns 1; 0 if the kernel has no Landlock; -1
- * with errno set on failure.
+ * no_new_privs must be set.  Returns 1; 0 if the kernel has no Landlock, or
+ * a system call filter around this process refuses it; -1 with errno set on
+ * failure.
  */
 int landlock_enter(const struct landlock_dir *dirs, int scoped);
 

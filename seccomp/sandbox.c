@@ -92,7 +92,8 @@ sandbox_no_dump(const char **errstr)
 const char *
 sandbox_landlock(void)
 {
-	return landlocked ? "Landlock" : "no Landlock, which this kernel lacks";
+	return landlocked ? "Landlock"
+			  : "no Landlock, which is not to be had here";
 }
 
 const char *

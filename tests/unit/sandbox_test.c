@@ -822,6 +822,31 @@ landlock_refuses(void **state)
 	assert_int_equal(in_child(with_sys), 0);
 }
 
+/* As in a container whose own filter does not know the calls. */
+static int
+where_it_is_refused(void)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	const char *errstr;
+
+	EXPECT(ctx != NULL);
+	EXPECT(seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM),
+		   SCMP_SYS(landlock_create_ruleset), 0) == 0);
+	EXPECT(seccomp_load(ctx) == 0);
+	seccomp_release(ctx);
+	EXPECT(landlock_enter(NULL, 1) == 0);
+	EXPECT(sandbox_enter(PROC_ENGINE, NULL, NULL, &errstr) == 0);
+	EXPECT(strncmp(sandbox_landlock(), "no Landlock", 11) == 0);
+	return 0;
+}
+
+static void
+landlock_may_be_refused(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(where_it_is_refused), 0);
+}
+
 static int
 enter_engine(void)
 {
@@ -880,6 +905,7 @@ main(void)
 		cmocka_unit_test(libc_works),
 		cmocka_unit_test(landlock_refuses),
 		cmocka_unit_test(landlock_gives),
+		cmocka_unit_test(landlock_may_be_refused),
 		cmocka_unit_test(sandbox_enter_confines),
 	};
 
