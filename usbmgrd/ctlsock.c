@@ -21,7 +21,10 @@ static struct ctlsock {
 	pid_t owner; /* 0: not made */
 } ctlsocks[2];
 
-/* Is somebody there?  Whoever does not accept now is still somebody. */
+/*
+ * Is somebody there?  Whoever does not accept now is still somebody, and so is
+ * whoever has a socket of another type.
+ */
 static int
 is_served(const struct sockaddr_un *sun)
 {
@@ -31,7 +34,7 @@ is_served(const struct sockaddr_un *sun)
 	if (fd == -1)
 		fatal("socket");
 	served = connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0 ||
-		 errno == EAGAIN;
+		 errno == EAGAIN || errno == EPROTOTYPE;
 	close(fd);
 	return served;
 }
@@ -85,14 +88,20 @@ ctlsocks_remove(void)
 	}
 }
 
+/*
+ * The file has its mode from the socket (kernel net/unix/af_unix.c, unix_bind),
+ * so that nothing is done to what may have taken its name by then.  Nobody can
+ * connect before listen(2).
+ */
 static int
-bind_private(struct ctlsock *s, int fd)
+bind_mode(struct ctlsock *s, int fd, mode_t mode)
 {
-	mode_t old = umask(0777);
+	mode_t old = umask(0);
 	int rc;
 
-	/* Nobody may connect before owner and mode are right. */
-	rc = bind(fd, (struct sockaddr *)&s->sun, sizeof(s->sun));
+	rc = fchmod(fd, mode);
+	if (rc == 0)
+		rc = bind(fd, (struct sockaddr *)&s->sun, sizeof(s->sun));
 	umask(old);
 	if (rc == 0) {
 		if (ctlsocks[0].owner == 0 && ctlsocks[1].owner == 0)
@@ -119,8 +128,8 @@ ctlsock_listen(const char *path, const char *group, int readonly)
 		return -1;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd == -1 || remove_stale(path) == -1 || bind_private(s, fd) == -1 ||
-	    chown(path, 0, gid) == -1 || chmod(path, mode) == -1 ||
+	if (fd == -1 || remove_stale(path) == -1 ||
+	    bind_mode(s, fd, mode) == -1 || lchown(path, 0, gid) == -1 ||
 	    listen(fd, BACKLOG) == -1) {
 		log_warn("control socket %s", path);
 		if (fd != -1)

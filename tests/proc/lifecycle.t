@@ -207,6 +207,18 @@ def stale():
           (0o660, 0, FIRST_ID + len(USERS)))
 
 
+@test("a socket of another kind that somebody has is not")
+def other_socket():
+    service = Service()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(service.socket)
+        service.launch()
+        equal(service.process.wait(10), 1)
+        equal(os.path.lexists(service.socket), True)
+        matches(service.stderr(), "usbmgrd: another usbmgrd serves %s already"
+                % service.socket)
+
+
 @test("a file that is no socket is not")
 def no_socket():
     service = Service()
