@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <sys/stat.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <signal.h>
@@ -75,12 +77,22 @@ open_own_log(void)
 	log_opened(1);
 }
 
-/* buf holds it; a path from / on that is not / itself. */
+/* buf holds it; a path from / on. */
 static const char *
 directory_of(const char *path, char buf[static PATH_MAX])
 {
 	strlcpy(buf, path, PATH_MAX);
 	return dirname(buf);
+}
+
+/* However it is written. */
+static int
+is_root(const char *path)
+{
+	struct stat root, st;
+
+	return stat("/", &root) == 0 && stat(path, &st) == 0 &&
+	       st.st_dev == root.st_dev && st.st_ino == root.st_ino;
 }
 
 /*
@@ -102,7 +114,7 @@ confine(const struct conf *conf, int debug)
 	};
 	const char *errstr;
 
-	if (strcmp(dirs[3].path, "/") == 0)
+	if (is_root(dirs[3].path))
 		dirs[3].path = conf->log_directory;
 	if (conf->readonly[0] != '\0') {
 		dirs[4].path = directory_of(conf->readonly, readonly);

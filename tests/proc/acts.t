@@ -42,8 +42,11 @@ def table():
             yield act, call, dict(zip(COLUMNS, cells))
 
 
-def launch(act, who):
+def launch(act, who, logs=None):
     service = Service()
+    if logs is not None:
+        service.rewrite(service.logs, logs)
+        service.logs = logs
     service.programs = service.path("programs")
     os.mkdir(service.programs)
     for name in PROGRAMS:
@@ -187,6 +190,18 @@ def to_siblings():
     to_sibling("qmpclient", [
         "engine: qmpclient broke the protocol: MSG_VM_PORT: with a "
         "descriptor"])
+
+
+@test("whose logs are below / may not write all over it")
+def logs_below_root():
+    name = "/usbmgrd-test-logs"
+    for logs in name, "/" + name, "/." + name, "/dev/.." + name:
+        try:
+            service = begun(launch("openat2-write", ["parent"], logs))
+            act_now(service)
+            check_parent(service, "openat2-write", "EACCES")
+        finally:
+            shutil.rmtree(name)
 
 
 def mask(names):
