@@ -32,6 +32,7 @@
 
 static int parent_stop; /* SIGTERM or SIGINT came */
 static int parent_serves; /* the start is over */
+static int parent_hangup; /* SIGHUP came before that */
 
 static void
 usage(void)
@@ -60,6 +61,8 @@ parent_signal(int signo)
 	case SIGHUP:
 		if (parent_serves)
 			reload_now(0);
+		else
+			parent_hangup = 1;
 		break;
 	}
 }
@@ -153,6 +156,8 @@ serve(const struct conf *conf, int control_fd, int readonly_fd, int debug,
 		    conf->nrules);
 		watchdog_start();
 		log_set_stderr(debug);
+		if (parent_hangup)
+			reload_now(0);
 		status = loop_run();
 	}
 	notify("STOPPING=1");
@@ -166,6 +171,19 @@ serve(const struct conf *conf, int control_fd, int readonly_fd, int debug,
 	return status;
 }
 
+/* Else a socket would be in the place of one, and messages go there. */
+static void
+open_standard(void)
+{
+	int fd;
+
+	do
+		if ((fd = open("/dev/null", O_RDWR)) == -1)
+			fatal("/dev/null");
+	while (fd <= STDERR_FILENO);
+	close(fd);
+}
+
 static int
 run(const char *path, struct conf *conf, int debug, int verbose)
 {
@@ -174,6 +192,7 @@ run(const char *path, struct conf *conf, int debug, int verbose)
 	int control_fd, readonly_fd = -1;
 
 	closefrom(STDERR_FILENO + 1);
+	open_standard();
 	if (users_find(conf) == -1)
 		return 1;
 	acts_prepare(PROC_PARENT);

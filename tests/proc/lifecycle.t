@@ -56,6 +56,37 @@ def stop_at_start():
         equal(service.stop() in (0, -signal.SIGTERM), True)
 
 
+@test("SIGHUP during the start: the policy is read again after it")
+def reload_at_start():
+    service = Service().launch()
+    hangup = 1 << signal.SIGHUP - 1
+    wait_for("blocked signals", lambda: int(
+        status_of(service.process.pid, "SigBlk")[0], 16) & hangup)
+    service.process.send_signal(signal.SIGHUP)
+    wait_for("the reload", lambda: any(
+        line.get("message", "").startswith("policy loaded")
+        for line in service.log("usbmgrd")))
+    equal(service.stop(), 0)
+
+
+@test("started without the standard descriptors")
+def no_descriptors():
+    service = Service()
+    service.process = start(
+        ["sh", "-c", 'exec "$0" -f "$1" <&- >&- 2>&-',
+         BUILD + "/usbmgrd", service.conf])
+    wait_for("start", service.has_started, 15)
+    service.pids = service.children()
+    for fd in 0, 1, 2:
+        equal(os.readlink("/proc/%d/fd/%d" % (service.process.pid, fd)),
+              "/dev/null")
+    os.kill(service.pids["monitor"], signal.SIGKILL)
+    wait_for("another monitor", lambda: any(
+        line["event"] == "child-restarted"
+        for line in service.log("usbmgrd")))
+    equal(service.stop(), 0)
+
+
 @test("signals to the children do not end the service")
 def signals_to_children():
     service = Service().start()
