@@ -4,9 +4,11 @@
  */
 
 #include <sys/queue.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "audit.h"
 #include "children.h"
 #include "evename.h"
@@ -122,19 +124,40 @@ parent_eve_send_adapters(const struct conf *conf)
 	children_flush(PROC_ENGINE);
 }
 
+/*
+ * It is held as long as its policy: an engine in the place of one that died is
+ * to have what is in force, whatever has that name by then.
+ */
 static int
-send_manifest(const struct conf *conf, const struct conf_source *source)
+open_manifest(const struct conf *conf, struct conf_source *source)
 {
-	const char *slash = strrchr(source->path, '/');
-	struct msg_manifest m;
 	char why[PATH_MAX + 128];
 	int fd;
 
-	fd = conf_open_manifest(conf, source, why, sizeof(why));
-	if (fd == -1) {
+	if (source->fd == -1)
+		source->fd = conf_open_manifest(conf, source, why, sizeof(why));
+	if (source->fd == -1) {
 		log_warnx("%s", why);
 		return -1;
 	}
+	/* A copy has its position, where an engine has stopped to read. */
+	if (lseek(source->fd, 0, SEEK_SET) == -1 ||
+	    (fd = fcntl(source->fd, F_DUPFD_CLOEXEC, 0)) == -1) {
+		log_warn("manifest \"%s\"", source->path);
+		return -1;
+	}
+	return fd;
+}
+
+static int
+send_manifest(const struct conf *conf, struct conf_source *source)
+{
+	const char *slash = strrchr(source->path, '/');
+	struct msg_manifest m;
+	int fd;
+
+	if ((fd = open_manifest(conf, source)) == -1)
+		return -1;
 	memset(&m, 0, sizeof(m));
 	strlcpy(
 	    m.name, slash == NULL ? source->path : slash + 1, sizeof(m.name));
@@ -143,8 +166,7 @@ send_manifest(const struct conf *conf, const struct conf_source *source)
 }
 
 int
-parent_eve_send_source(
-    const struct conf *conf, const struct conf_source *source)
+parent_eve_send_source(const struct conf *conf, struct conf_source *source)
 {
 	struct msg_eve m;
 

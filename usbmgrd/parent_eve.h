@@ -21,10 +21,10 @@ void parent_eve_init(const struct conf *);
 void parent_eve_send_adapters(const struct conf *);
 
 /*
- * parent_eve_send_source: what the rule that follows stands for.  0, or -1
- * after a message.
+ * parent_eve_send_source: what the rule that follows stands for.  A manifest
+ * stays open in the conf.  0, or -1 after a message.
  */
-int parent_eve_send_source(const struct conf *, const struct conf_source *);
+int parent_eve_send_source(const struct conf *, struct conf_source *);
 
 /* parent_eve_serve: tell the engine of EVE's files, now and when they change. */
 void parent_eve_serve(void);

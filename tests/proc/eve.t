@@ -634,6 +634,30 @@ def reload():
     equal(eve.stop(), 0)
 
 
+@test("the manifest in force is what another engine gets, whatever is there")
+def manifest_stays():
+    service = Service('vm "a" qmp "DIR/a" adapters { "mouse" }\n'
+                      'manifest "DIR/model.json"\n')
+    path = service.path("model.json")
+    with open(path, "w") as out:
+        out.write('{"ioMemberList": [{"ztype": 14, "phylabel": "mouse", '
+                  '"phyaddrs": {"usbaddr": "3:9"}}]}')
+    os.chmod(path, 0o644)
+    service.start()
+    for text in "no JSON", None:
+        os.unlink(path)
+        if text is not None:
+            with open(path, "w") as out:
+                out.write(text)
+        os.kill(service.children()["engine"], signal.SIGKILL)
+        wait_for("another one", lambda: len(
+            [line for line in service.log("usbmgrd")
+             if line["event"] == "child-restarted"]) == 1 + (text is None))
+    equal(service.ctl("show", "vms").returncode, 0)
+    equal(service.ctl("reload").returncode, 1)
+    equal(service.stop(), 0)
+
+
 @test("a manifest is read again by a reload; one with errors changes nothing")
 def reload_manifest():
     service = Service('vm "a" qmp "DIR/a" adapters { "mouse" }\n'
