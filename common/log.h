@@ -22,10 +22,7 @@ enum log_level {
 	LOG_LEVEL_WARN
 };
 
-/*
- * log_init: as whom to log and whether to stderr.  Reads the time zone, so
- * before a change of root directory.
- */
+/* log_init: as whom to log and whether to stderr. */
 void log_init(enum proc_id, int to_stderr);
 
 /* log_set_stderr: log to stderr from now on, or not. */

@@ -30,6 +30,7 @@ struct table {
 	void (*gone)(const struct usbdev *, uint64_t uevent);
 };
 
+/* table_init: nothing is known; whom to tell. */
 void table_init(struct table *, void (*plugged)(const struct usbdev *),
     void (*gone)(const struct usbdev *, uint64_t));
 

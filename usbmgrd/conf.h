@@ -73,8 +73,8 @@ struct conf_rule {
 /* What the file says of a process. */
 struct conf_process {
 	char user[CONF_USER_MAX]; /* "": the one that is built in */
-	char promises[CONF_PROMISES_MAX]; /* "": all that are built in */
-	int has_promises;
+	char promises[CONF_PROMISES_MAX]; /* "" may be all that it has */
+	int has_promises; /* else all that are built in */
 };
 
 struct conf {

@@ -48,7 +48,7 @@ void lex_include(const char *name);
 /* lex_define: a macro; an error if it is there already. */
 void lex_define(const char *name, const char *value);
 
-/* lex_place: where the token that was returned last stands. */
+/* lex_here: where the token that was returned last stands. */
 struct lex_place lex_here(void);
 
 /* lex_word: that token as it was written, for messages. */
