@@ -89,19 +89,16 @@ ctlsocks_remove(void)
 }
 
 /*
- * The file has its mode from the socket (kernel net/unix/af_unix.c, unix_bind),
- * so that nothing is done to what may have taken its name by then.  Nobody can
- * connect before listen(2).
+ * Not by chmod(2) afterwards: another file may have taken its name by then.
+ * Nobody can connect before listen(2).
  */
 static int
 bind_mode(struct ctlsock *s, int fd, mode_t mode)
 {
-	mode_t old = umask(0);
+	mode_t old = umask(0777 & ~mode);
 	int rc;
 
-	rc = fchmod(fd, mode);
-	if (rc == 0)
-		rc = bind(fd, (struct sockaddr *)&s->sun, sizeof(s->sun));
+	rc = bind(fd, (struct sockaddr *)&s->sun, sizeof(s->sun));
 	umask(old);
 	if (rc == 0) {
 		if (ctlsocks[0].owner == 0 && ctlsocks[1].owner == 0)
