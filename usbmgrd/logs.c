@@ -29,8 +29,9 @@ static struct {
 	int dir;
 	char path[PATH_MAX];
 	struct loop_fd watch;
+	int wd; /* of the directory; -1: not watched */
 	void (*deleted)(enum proc_id);
-} logs = { .dir = -1, .watch.fd = -1 };
+} logs = { .dir = -1, .watch.fd = -1, .wd = -1 };
 
 static int
 open_directory(void)
@@ -150,7 +151,8 @@ log_deleted(const struct inotify_event *ev)
 {
 	enum proc_id proc;
 
-	if (ev->mask & (IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT))
+	if (ev->wd != logs.wd ||
+	    (ev->mask & (IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT)))
 		return;
 	for (proc = PROC_PARENT; proc <= PROC_LAST_CHILD; proc++)
 		if (ev->len > 0 && strcmp(ev->name, proc_table[proc].log) == 0)
@@ -177,9 +179,15 @@ logs_readable(uint32_t events, void *arg)
 static void
 watch_directory(void)
 {
-	if (inotify_add_watch(logs.watch.fd, logs.path,
-		IN_DELETE | IN_DELETE_SELF | IN_ONLYDIR) == -1)
+	int wd = inotify_add_watch(
+	    logs.watch.fd, logs.path, IN_DELETE | IN_DELETE_SELF | IN_ONLYDIR);
+
+	if (wd == -1)
 		log_warn("cannot watch log directory %s", logs.path);
+	/* No effect on one that was deleted. */
+	if (logs.wd != -1 && logs.wd != wd)
+		inotify_rm_watch(logs.watch.fd, logs.wd);
+	logs.wd = wd;
 }
 
 void

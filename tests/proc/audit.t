@@ -265,6 +265,24 @@ def deleted():
           in [line.get("message") for line in service.log("usbmgrd")], True)
 
 
+@test("what is deleted in a directory of before is nobody's log")
+def deleted_elsewhere():
+    service = Service().start()
+    for number in range(3):
+        old = "%s.%d" % (service.logs, number)
+        os.rename(service.logs, old)
+        os.mkdir(service.logs, 0o750)
+        service.process.send_signal(signal.SIGUSR1)
+        wait_for("new ones", lambda: all(service.log(name) for name in LOGS))
+        shutil.rmtree(old)
+    os.unlink(path(service, "monitor"))
+    wait_for("a new one", lambda: service.log("monitor"))
+    equal([line["message"] for line in service.log("usbmgrd")
+           if "was deleted" in line.get("message", "")],
+          ["log file monitor.log was deleted; a new one was made"])
+    equal(service.stop(), 0)
+
+
 @test("a remainder at the end of a log does not spoil what follows")
 def remainder():
     service = Service().start()
