@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -184,6 +185,19 @@ open_standard(void)
 	close(fd);
 }
 
+/* A machine that runs takes two, and is only one of many. */
+static void
+raise_limit(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == -1)
+		fatal("getrlimit");
+	files.rlim_cur = files.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &files) == -1)
+		fatal("setrlimit");
+}
+
 static int
 run(const char *path, struct conf *conf, int debug, int verbose)
 {
@@ -197,6 +211,7 @@ run(const char *path, struct conf *conf, int debug, int verbose)
 		return 1;
 	acts_prepare(PROC_PARENT);
 	spawner_init(conf, debug, verbose);
+	raise_limit();
 	notify_init();
 	signal(SIGPIPE, SIG_IGN);
 	loop_init();

@@ -7,6 +7,7 @@ QEMU that must not notice any of it."""
 import contextlib
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -95,6 +96,29 @@ def states(service, name):
 
 def memory(service, key):
     return int(status_of(service.pids["qmpclient"], key)[0])
+
+
+@test("more machines than a process usually has descriptors")
+def many():
+    names = ["m%d" % number for number in range(60)]
+    service = Service(machines(*names))
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(service.path(name + ".qmp"))
+            listener.listen()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+        try:
+            service.launch()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        tries = wait_for("tries", lambda: len(
+            [line for line in service.log("usbmgrd")
+             if line["event"] == "open-qmp"]) >= len(names) and
+            service.log("usbmgrd"))
+    equal([line for line in tries if "error" in line], [])
+    equal(service.stop(), 0)
 
 
 @test("a machine is ready soon after its socket appears")
