@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: ISC
  */
 
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <err.h>
 #include <errno.h>
@@ -25,6 +26,16 @@
 #define SELF "/proc/self/exe"
 #define ARGS_MAX 11
 
+/* Where sbin is a link to bin, this program is in bin by its own name. */
+static int
+is_sbin(const char *dir)
+{
+	struct stat sbin, st;
+
+	return stat(SBINDIR, &sbin) == 0 && stat(dir, &st) == 0 &&
+	       st.st_dev == sbin.st_dev && st.st_ino == sbin.st_ino;
+}
+
 int
 spawn_dir(char *buf, size_t size)
 {
@@ -40,7 +51,7 @@ spawn_dir(char *buf, size_t size)
 	}
 	path[n] = '\0';
 	*strrchr(path, '/') = '\0';
-	if (strcmp(path, SBINDIR) == 0)
+	if (is_sbin(path))
 		dir = LIBEXECDIR;
 	if (strlcpy(buf, dir, size) >= size) {
 		errno = ENAMETOOLONG;

@@ -6,6 +6,7 @@
 import os
 import pwd
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -209,6 +210,30 @@ def spawner():
           "usbmgrd: spawner")
     service.process.kill()
     wait_for("its end", lambda: not is_alive(pid))
+
+
+@test("installed where sbin is a symbolic link to bin")
+def merged():
+    with open(BUILD + "/obj/paths") as file:
+        sbin, libexec = file.read().split()[:2]
+    prefix = os.path.commonpath([sbin, libexec])
+    if prefix in ("/", "/usr"):
+        print("# compiled for %s, which cannot be hidden here" % prefix)
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "none", prefix], check=True)
+    try:
+        os.makedirs(libexec)
+        os.mkdir(os.path.dirname(sbin) + "/bin")
+        os.symlink("bin", sbin)
+        shutil.copy2(BUILD + "/usbmgrd", sbin)
+        for name in "monitor", "qmpclient":
+            shutil.copy2(BUILD + "/usbmgrd-" + name, libexec)
+        service = Service()
+        service.programs = sbin
+        service.start()
+        equal(service.stop(), 0)
+    finally:
+        subprocess.run(["umount", "-l", prefix], check=True)
 
 
 @test("a second usbmgrd on the same socket is refused, the first undisturbed")
