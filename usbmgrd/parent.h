@@ -28,8 +28,8 @@ int parent_open_beneath(int dirfd, const char *path, int flags);
 
 /*
  * users_find: look up the users of all children, those of the policy or else
- * those that are built in.  0, or -1 after a message for each that is missing
- * or root's.  users_ids: what was found, static storage.
+ * those that are built in.  0, or -1 after a message for each that is missing,
+ * root's or has the number of another one.  users_ids: what was found, static storage.
  */
 int users_find(const struct conf *);
 const char *users_ids(enum proc_id);

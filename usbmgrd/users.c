@@ -26,6 +26,31 @@ say_missing(enum proc_id proc, const char *user)
 	    user);
 }
 
+static const char *
+user_of(const struct conf *conf, enum proc_id proc)
+{
+	const char *user = conf->processes[proc].user;
+
+	return user[0] == '\0' ? proc_table[proc].user : user;
+}
+
+/* One could signal and trace the other. */
+static int
+check_own(const struct conf *conf, enum proc_id proc)
+{
+	size_t len = strcspn(users[proc], ":") + 1;
+	enum proc_id other;
+
+	for (other = PROC_FIRST_CHILD; other < proc; other++)
+		if (strncmp(users[proc], users[other], len) == 0) {
+			log_warnx("user %s has the number of %s: each process "
+				  "needs its own",
+			    user_of(conf, proc), user_of(conf, other));
+			return -1;
+		}
+	return 0;
+}
+
 static int
 find_user(enum proc_id proc, const char *user, char *ids)
 {
@@ -48,17 +73,13 @@ find_user(enum proc_id proc, const char *user, char *ids)
 int
 users_find(const struct conf *conf)
 {
-	const char *user;
 	enum proc_id proc;
 	int rv = 0;
 
-	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++) {
-		user = conf->processes[proc].user;
-		if (user[0] == '\0')
-			user = proc_table[proc].user;
-		if (find_user(proc, user, users[proc]) == -1)
+	for (proc = PROC_FIRST_CHILD; proc <= PROC_LAST_CHILD; proc++)
+		if (find_user(proc, user_of(conf, proc), users[proc]) == -1 ||
+		    check_own(conf, proc) == -1)
 			rv = -1;
-	}
 	return rv;
 }
 

@@ -335,6 +335,17 @@ def no_group():
             "make it: groupadd --system no-such")
 
 
+@test("two users that are one are refused")
+def same_users():
+    with open("/etc/passwd", "a") as out:
+        out.write("twin:x:%d:%d::/nonexistent:/usr/sbin/nologin\n"
+                  % (FIRST_ID, FIRST_ID + 9))
+    refused(Service('process qmpclient user "twin"\n'),
+            "usbmgrd: user twin has the number of _usbmgrd-engine: each "
+            "process needs its own")
+    set_accounts()
+
+
 @test("users that are root are refused")
 def root_users():
     set_accounts(first=0, groups=[])
