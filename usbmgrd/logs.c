@@ -53,10 +53,7 @@ open_directory(void)
 		close(dir);
 		return -1;
 	}
-	if (logs.dir != -1)
-		close(logs.dir);
-	logs.dir = dir;
-	return 0;
+	return dir;
 }
 
 int
@@ -67,7 +64,15 @@ logs_init(const char *directory)
 		return -1;
 	}
 	strlcpy(logs.path, directory, sizeof(logs.path));
-	return open_directory();
+	logs.dir = open_directory();
+	return logs.dir == -1 ? -1 : 0;
+}
+
+static int
+open_log(int dir, enum proc_id proc)
+{
+	return parent_open_beneath(dir, proc_table[proc].log,
+	    O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW);
 }
 
 /* The end of a log, of size bytes at most; -1 if there is no such file. */
@@ -134,9 +139,7 @@ logs_open(enum proc_id proc, struct auditchain *chain)
 
 	memset(chain, 0, sizeof(*chain));
 	find_end(proc, chain);
-	fd = parent_open_beneath(logs.dir, proc_table[proc].log,
-	    O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW);
-	if (fd == -1)
+	if ((fd = open_log(logs.dir, proc)) == -1)
 		error = errno;
 	if (proc != PROC_PARENT)
 		audit_log(proc, error);
@@ -202,11 +205,23 @@ logs_watch(void (*deleted)(enum proc_id))
 	watch_directory();
 }
 
+/* Landlock may know what was there before, and not this one. */
 int
 logs_again(void)
 {
-	if (open_directory() == -1)
+	int dir, log;
+
+	if ((dir = open_directory()) == -1)
 		return -1;
+	if ((log = open_log(dir, PROC_PARENT)) == -1) {
+		log_warn(
+		    "log directory %s: no log can be made there", logs.path);
+		close(dir);
+		return -1;
+	}
+	close(log);
+	close(logs.dir);
+	logs.dir = dir;
 	if (logs.watch.fd != -1)
 		watch_directory();
 	return 0;

@@ -56,7 +56,8 @@ void logs_watch(void (*deleted)(enum proc_id));
 
 /*
  * logs_again: use the directory that has that name now.  -1 after a message
- * if there is none that may be used; the one before is then kept.
+ * if there is none that may be used, or no log can be made in it; the one
+ * before is then kept.
  */
 int logs_again(void);
 

@@ -283,6 +283,35 @@ def deleted_elsewhere():
     equal(service.stop(), 0)
 
 
+@test("where no logs may be made any more those that are open go on")
+def hidden():
+    service = Service()
+    above = service.path("above")
+    os.mkdir(above)
+    service.rewrite(service.logs, above + "/log")
+    service.logs = above + "/log"
+    service.start()
+    with open(path(service, "usbmgrd")) as old:
+        subprocess.run(["mount", "-t", "tmpfs", "none", above], check=True)
+        try:
+            # Landlock knows the directory below the mount.
+            os.mkdir(service.logs, 0o750)
+            service.process.send_signal(signal.SIGUSR1)
+            os.kill(service.pids["engine"], signal.SIGKILL)
+            lines = []
+
+            def said(text):
+                lines.extend(old.readlines())
+                return any(text in line
+                           for line in lines + list(map(str, service.log(
+                               "usbmgrd"))))
+            wait_for("another engine", lambda: said("is at work again"))
+        finally:
+            subprocess.run(["umount", "-l", above], check=True)
+    equal(service.stop(), 0)
+    is_whole(service, "")
+
+
 @test("a remainder at the end of a log does not spoil what follows")
 def remainder():
     service = Service().start()
