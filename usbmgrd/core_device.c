@@ -341,7 +341,7 @@ device_hold(struct core *core, struct device *dev, enum device_state state,
 }
 
 static int
-is_request(const struct core *core, uint32_t request)
+is_used(const struct core *core, uint32_t request)
 {
 	const struct vm *vm;
 
@@ -351,17 +351,14 @@ is_request(const struct core *core, uint32_t request)
 	return 0;
 }
 
-/* From 1 again when a machine that said it has the highest used them up. */
+/* From there on machines may have some that were not counted. */
 static uint32_t
-device_request(struct core *core)
+next_request(struct core *core)
 {
-	do {
-		if (core->last_request >= REQUEST_MAX - 1) {
-			core->last_request = 0;
-			core->from_1 = 1;
-		}
+	do
 		core->last_request++;
-	} while (core->from_1 && is_request(core, core->last_request));
+	while (core->last_request >= REQUEST_MAX / 2 &&
+	       is_used(core, core->last_request));
 	return core->last_request;
 }
 
@@ -373,7 +370,7 @@ device_attach(struct core *core, struct device *dev, struct vm *vm)
 	struct qmpid id = { .port = dev->dev.port, .devnum = dev->dev.devnum };
 	char why[MSG_TEXT_MAX];
 
-	dev->request = id.request = device_request(core);
+	dev->request = id.request = next_request(core);
 	att = core_att_new(
 	    core, vm, dev, &dev->dev.port, dev->dev.devnum, dev->request);
 	att->state = ATT_PENDING;

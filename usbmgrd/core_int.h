@@ -126,7 +126,6 @@ struct core {
 	uint64_t settle_at; /* until then machines are waited for; 0: not */
 	uint64_t now;
 	uint32_t last_request;
-	int from_1; /* all were used up: look which are in use */
 	int scan_done;
 	uint64_t generation; /* counts the policies */
 	uint32_t *left; /* see core_left */

@@ -8,10 +8,11 @@
 
 /* What becomes of the state when a process beside the engine is a new one. */
 
+/* Whatever the engine before was, this one has numbers left. */
 void
 core_requests_from(struct core *core, uint32_t last)
 {
-	if (last > core->last_request && last < REQUEST_MAX)
+	if (last > core->last_request && last < REQUEST_MAX / 4 * 3)
 		core->last_request = last;
 }
 

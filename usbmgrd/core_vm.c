@@ -361,9 +361,11 @@ core_event_vm_has(struct core *core, const struct msg_vm_has *m)
 	struct device *dev = core_device_find(core, &m->port);
 	struct attachment *att;
 
-	/* Ids are not used twice, also not across a restart. */
-	if (!core->from_1 && m->request > core->last_request &&
-	    m->request < REQUEST_MAX)
+	/*
+	 * Ids are never used twice, also not across a restart; nor may one
+	 * that a QEMU has made up use up all there are.
+	 */
+	if (m->request > core->last_request && m->request < REQUEST_MAX / 2)
 		core->last_request = m->request;
 	if (vm == NULL)
 		return;

@@ -314,6 +314,7 @@ new_engine_goes_on_counting(void **state)
 	core_requests_from(bed.core, 41);
 	core_requests_from(bed.core, 7);
 	core_requests_from(bed.core, REQUEST_MAX);
+	core_requests_from(bed.core, REQUEST_MAX - 1); /* none would be left */
 	policy("a", "pass 3:9 a");
 	vm_up("a");
 	plug("3:9", 5, MOUSE);
