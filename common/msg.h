@@ -64,8 +64,8 @@ struct msg_start {
 	uint32_t last_request; /* of the engine before this one, or 0 */
 };
 
-/* No request has this number or a higher one. */
-#define REQUEST_MAX (UINT32_MAX / 2)
+/* No request has this number or a higher one: see attach_fdset. */
+#define REQUEST_MAX 0x40000000U
 
 struct msg_verbose {
 	uint32_t verbose;

@@ -187,6 +187,19 @@ def leaves_meanwhile():
     equal((replayed.returncode, replayed.stderr), (0, ""))
 
 
+@test("an id that a machine makes up does not end the engine")
+def made_up():
+    for number in (1 << 31) - 2, (1 << 30) - 1, (1 << 30) - 2:
+        service = standin(Service(POLICY))
+        qemu(service, "a", "-device",
+             "usb-host,vendorid=0xfff0,id=usbmgrd-3-8-21-%d,port=2" % number)
+        service.start()
+        wait_for("a request", lambda: any(
+            line["event"] == "open-device" for line in service.log("usbmgrd")))
+        service.is_well()
+        equal(service.stop(), 0)
+
+
 @test("children that are killed at the same time")
 def killed_together():
     service = with_device()
