@@ -207,8 +207,9 @@ def killed_together():
         counts = [len(restarts(service, child)) for child in some]
         for child in some:
             os.kill(service.pids[child], signal.SIGKILL)
-        wait_for("others", lambda: [len(restarts(service, child))
-                                    for child in some] > counts)
+        wait_for("others", lambda: all(
+            len(restarts(service, child)) > count
+            for child, count in zip(some, counts)))
         is_as_before(service)
         service.pids = service.children()
     equal(commands(service, "a") + commands(service, "b"), [])
