@@ -336,7 +336,6 @@ takes_nothing_out_before_all_is_known(void **state)
 	    "detach a 3:9/5: device removed\n");
 }
 
-/* A machine may say what it likes of what it has. */
 static void
 adopted_device_of_another_machine_moves(void **state)
 {
