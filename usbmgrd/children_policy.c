@@ -95,6 +95,8 @@ children_policy_stays(const struct conf *conf)
 void
 children_policy_refused(struct chan *c, const struct msg_refused *m)
 {
+	int ready;
+
 	if (unconfirmed == 0) {
 		chan_fail(c, "refused a policy that it was not sent");
 		return;
@@ -104,14 +106,18 @@ children_policy_refused(struct chan *c, const struct msg_refused *m)
 		chan_fail(c, "refused a policy without a reason");
 		return;
 	}
-	if (!policy_done || !child_is_ready(PROC_ENGINE))
+	ready = child_is_ready(PROC_ENGINE);
+	if (!ready && !reload_is_pending())
 		log_warnx("policy: %s", m->text);
-	if (!policy_done)
+	if (!policy_done) {
 		loop_end(1);
-	else if (!child_is_ready(PROC_ENGINE))
-		child_end(PROC_ENGINE, "was refused its policy");
-	else
+		return;
+	}
+	/* That of the reload is the last one. */
+	if (ready || unconfirmed == 0)
 		reload_refused(m->text);
+	if (!ready)
+		child_end(PROC_ENGINE, "was refused its policy");
 }
 
 void

@@ -279,6 +279,29 @@ def refused_promises():
     equal((renewed(service), service.stop()), ([], 0))
 
 
+@test("a policy that only the next engine refuses changes nothing, either")
+def refused_later():
+    service = Service('vm "a" qmp "DIR/a"\n').start()
+    with open(service.path("model.json"), "w") as file:
+        file.write('{"ioMemberList": [{]}')
+    with open(service.conf, "a") as file:
+        file.write('manifest "%s"\n' % service.path("model.json"))
+    os.kill(service.pids["engine"], signal.SIGSTOP)
+    service.process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)         # it is sent, and not read
+    os.kill(service.pids["engine"], signal.SIGKILL)
+    wait_for("the old one stays", lambda: any(
+        "the one before stays in force" in line for line in
+        messages(service)))
+    wait_for("an engine", lambda: service.ctl("show", "vms").returncode == 0)
+    deaths = [line for line in service.log("usbmgrd")
+              if line["event"] == "child-died"]
+    equal([line["reason"] for line in deaths],
+          ["was killed by signal 9 (Killed)", "was refused its policy"])
+    equal(list(service.machines()), ["a"])
+    equal(service.stop(), 0)
+
+
 @test("with promises that it cannot live with, a child ends the service")
 def deadly_promises():
     service = Service().start()
