@@ -35,7 +35,9 @@ audit_qmp(uint32_t number, int error, int32_t pid)
 {
 	struct json *j = audit_begin("open-qmp");
 
-	json_str(j, "vm", reload_vm_name(number));
+	json_str(j, "vm",
+	    number < EVE_VM_FIRST ? reload_vm_name(number)
+				  : parent_eve_vm_name(number));
 	json_num(j, "vm_number", number);
 	if (error == 0)
 		json_num(j, "pid", pid);

@@ -234,6 +234,25 @@ parent_eve_left(uint32_t vm)
 	return vm > EVE_VM_FIRST && vm <= last_vm && !qmpsock_has(vm);
 }
 
+static struct eve_vm *
+find_machine(uint32_t number)
+{
+	struct eve_vm *vm;
+
+	TAILQ_FOREACH(vm, &vms, entry)
+		if (vm->msg.vm == number)
+			break;
+	return vm;
+}
+
+const char *
+parent_eve_vm_name(uint32_t number)
+{
+	const struct eve_vm *vm = find_machine(number);
+
+	return vm == NULL ? "" : vm->msg.name;
+}
+
 static void
 forget_machine(struct eve_vm *vm)
 {
@@ -258,12 +277,10 @@ parent_eve_forget_machines(void)
 void
 parent_eve_vm_gone(struct chan *c, const struct msg_vm_number *m)
 {
-	struct eve_vm *vm;
+	struct eve_vm *vm = find_machine(m->vm);
 
-	TAILQ_FOREACH(vm, &vms, entry)
-		if (vm->msg.vm == m->vm) {
-			forget_machine(vm);
-			return;
-		}
-	chan_fail(c, "a machine of EVE that is not there");
+	if (vm != NULL)
+		forget_machine(vm);
+	else
+		chan_fail(c, "a machine of EVE that is not there");
 }

@@ -53,4 +53,7 @@ void parent_eve_forget_machines(void);
  */
 int parent_eve_left(uint32_t vm);
 
+/* parent_eve_vm_name: of a machine of EVE that there is, else "". */
+const char *parent_eve_vm_name(uint32_t vm);
+
 #endif

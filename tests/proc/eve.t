@@ -134,6 +134,8 @@ def life():
         eve.forgets("vm.1")
         equal(number, len([l for l in eve.log("engine")
                            if l["event"] == "eve-domain-gone"]))
+    equal({l["vm"] for l in eve.log("usbmgrd") if l["event"] == "open-qmp"},
+          {"vm.1"})
     eve.is_well()
     equal(eve.stop(), 0)
 
