@@ -25,7 +25,8 @@ void child_init(enum proc_id, int argc, char *argv[], const char *const *roots,
     void (*dispatch)(struct chan *, enum msg_type, const void *, int));
 
 /*
- * child_option: what the parent gave this child alone (struct spawn), from prepare on; NULL if nothing.
+ * child_option: what the parent gave this child alone (struct spawn), from
+ * prepare on; NULL if nothing.
  */
 const char *child_option(void);
 

@@ -18,10 +18,10 @@
 
 /*
  * descriptors_parse: take vendor, product, revision, class, interfaces (all
- * settings of all configurations), digest, compat and odd_descriptors of the record
- * from the len raw bytes of sysfs's "descriptors": the device descriptor,
- * then each configuration as the device gave it.  Other members are left
- * alone.  Returns 0; or -1 if not even a device descriptor is there, the
+ * settings of all configurations), digest, compat and odd_descriptors of the
+ * record from the len raw bytes of sysfs's "descriptors": the device
+ * descriptor, then each configuration as the device gave it.  Other members are
+ * left alone.  Returns 0; or -1 if not even a device descriptor is there, the
  * record is then unchanged.
  *
  * odd_descriptors is set when the bytes are not what USB 2.0 chapter 9 says,

@@ -13,11 +13,11 @@
 /*
  * sandbox_enter: set no_new_privs, give up the capabilities that the process
  * does not need (caps.h), deny the file system but for dirs by Landlock where
- * the kernel has that (landlock.h; not of the spawner, whose children could
- * not mount then), and load its system call filter.  From then on a call that
- * its promises do not hold ends the process.  promises: words that narrow what
- * is built in, or NULL.  Returns 0; or -1 with *errstr naming the step that failed (errno
- * set), and the process must end.
+ * the kernel has that (landlock.h; not of the spawner, whose children could not
+ * mount then), and load its system call filter.  From then on a call that its
+ * promises do not hold ends the process.  promises: words that narrow what is
+ * built in, or NULL.  Returns 0; or -1 with *errstr naming the step that failed
+ * (errno set), and the process must end.
  */
 int sandbox_enter(enum proc_id, const char *promises,
     const struct landlock_dir *dirs, const char **errstr);

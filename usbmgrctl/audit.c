@@ -14,7 +14,9 @@
 #include "term.h"
 #include "verify.h"
 
-/* usbmgrctl audit verify: the files, in the order in which they were written. */
+/*
+ * usbmgrctl audit verify: the files, in the order in which they were written.
+ */
 
 static struct verify_log logs[PROC_MAX];
 static size_t nlogs;

@@ -11,7 +11,9 @@
 #include "output.h"
 #include "term.h"
 
-/* Plugged devices as lsusb -t draws them: a hub, and below it what hangs on it. */
+/*
+ * Plugged devices as lsusb -t draws them: a hub, and below it what hangs on it.
+ */
 
 #define LEVEL 4 /* columns */
 

@@ -19,8 +19,8 @@ int children_start(const struct conf *, int debug, int verbose);
 
 /*
  * children_serve: look for the machines' sockets from now on, and let the
- * engine answer on the control sockets, which are taken (readonly_fd may be -1).  From now on a child
- * that ends is started again (restart.h).
+ * engine answer on the control sockets, which are taken (readonly_fd may be
+ * -1).  From now on a child that ends is started again (restart.h).
  */
 void children_serve(int control_fd, int readonly_fd);
 

@@ -171,9 +171,9 @@ int conf_load(struct conf *);
 void conf_eve_msg(const struct conf *, struct msg_eve *);
 
 /*
- * conf_policy: what the engine decides by, with the manifests that were
- * loaded, which it takes; the others are empty.  The caller's; or NULL with *why,
- * which is for memory only when the conf comes from conf_parse.
+ * conf_policy: what the engine decides by, with the manifests that were loaded,
+ * which it takes; the others are empty.  The caller's; or NULL with *why, which
+ * is for memory only when the conf comes from conf_parse.
  */
 struct policy *conf_policy(const struct conf *, const char **why);
 

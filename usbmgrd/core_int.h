@@ -299,7 +299,9 @@ void core_vm_reap(struct core *, struct vm *);
  */
 const struct vm *core_vm_awaited(const struct core *);
 
-/* core_vm_expect: a new machine may have devices; wait until it was heard of. */
+/*
+ * core_vm_expect: a new machine may have devices; wait until it was heard of.
+ */
 void core_vm_expect(struct core *);
 
 /* core_vm_settle: the time for that is up. */
@@ -324,7 +326,9 @@ void core_damping_plugged(struct core *, struct device *);
 /* core_damping_end: damped no longer, as when it is unplugged. */
 void core_damping_end(struct core *, struct device *);
 
-/* core_damping_policy: there is a new one; nothing waits longer than it says. */
+/*
+ * core_damping_policy: there is a new one; nothing waits longer than it says.
+ */
 void core_damping_policy(struct core *);
 
 /* core_damping_tick: those that have stayed long enough. */

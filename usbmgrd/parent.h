@@ -29,7 +29,8 @@ int parent_open_beneath(int dirfd, const char *path, int flags);
 /*
  * users_find: look up the users of all children, those of the policy or else
  * those that are built in.  0, or -1 after a message for each that is missing,
- * root's or has the number of another one.  users_ids: what was found, static storage.
+ * root's or has the number of another one.  users_ids: what was found, static
+ * storage.
  */
 int users_find(const struct conf *);
 const char *users_ids(enum proc_id);
@@ -135,7 +136,9 @@ int qmpsock_want(uint32_t vm);
 void qmpsock_suspend(void);
 void qmpsock_resume(void);
 
-/* qmpsock_each_failed: call cb with what was last told to failed, if it is so. */
+/*
+ * qmpsock_each_failed: call cb with what was last told to failed, if it is so.
+ */
 void qmpsock_each_failed(
     void (*cb)(uint32_t vm, int error, int ended, uint32_t conn));
 

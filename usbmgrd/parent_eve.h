@@ -26,7 +26,9 @@ void parent_eve_send_adapters(const struct conf *);
  */
 int parent_eve_send_source(const struct conf *, struct conf_source *);
 
-/* parent_eve_serve: tell the engine of EVE's files, now and when they change. */
+/*
+ * parent_eve_serve: tell the engine of EVE's files, now and when they change.
+ */
 void parent_eve_serve(void);
 
 /* parent_eve_policy: another policy is in force. */

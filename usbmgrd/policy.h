@@ -136,7 +136,8 @@ const struct policy_source *policy_source_after(const struct policy *,
 
 /*
  * policy_explain: call cb for each rule that matches or is a RULE_SOURCE, in
- * the order of the policy, up to the deciding one.  A walk over all rules: for people.
+ * the order of the policy, up to the deciding one.  A walk over all rules: for
+ * people.
  */
 void policy_explain(const struct policy *, const struct usbdev *,
     void (*cb)(const struct policy_match *, void *arg), void *arg);

@@ -13,8 +13,8 @@
  * The process that starts the children.  It is forked while the parent is
  * unconfined, and keeps what the parent then gives up: fork, exec, and what a
  * child needs to confine itself.  It knows one request, "start that process
- * with those promises and that channel", holds nothing else, and what it starts are children of
- * the parent.
+ * with those promises and that channel", holds nothing else, and what it starts
+ * are children of the parent.
  */
 
 /*

@@ -44,7 +44,9 @@
 #define PTR(p) ((long)(uintptr_t)(p))
 #define SYS(...) syscall(SYS_##__VA_ARGS__)
 
-/* What the acts are done to; opened or mapped before the process is confined. */
+/*
+ * What the acts are done to; opened or mapped before the process is confined.
+ */
 static struct {
 	long page;
 	long file; /* read only, of a directory that all may see */
