@@ -97,7 +97,7 @@ list_words(const struct command *first, int n, const char *word, char *buf,
 	for (c = commands; c->words != NULL; c++)
 		if (under(c, first) && (word == NULL || agrees(c, n, word)))
 			last = c;
-	for (c = commands; c->words != NULL; c++) {
+	for (c = commands; last != NULL && c->words != NULL; c++) {
 		if (!under(c, first) || (word != NULL && !agrees(c, n, word)) ||
 		    (before != NULL && same_word(c, before, n)))
 			continue;
