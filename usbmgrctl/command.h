@@ -10,7 +10,7 @@
 #include <stdnoreturn.h>
 
 #define EXIT_USAGE 2
-#define POLICIES_MAX 32
+#define POLICIES_MAX 1024
 
 struct command;
 
