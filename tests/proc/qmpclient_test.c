@@ -511,7 +511,8 @@ deadlines(void **state)
 	}
 	print_message(
 	    "# good machine beside: worst detach %u ms\n", (unsigned int)worst);
-	assert_true(worst < 500);
+	/* One that waited for another would wait for seconds. */
+	assert_true(worst < 2000);
 	for (i = 0; i < n; i++)
 		ends_with(r, i, &late[i]);
 	rig_lost(r, 98, QMP_END_TIMEOUT, "no reply to device_add in 10 s");
@@ -588,7 +589,7 @@ flood_of_events(void **state)
 	struct rig *r = *state;
 	uint64_t start, took, worst = 0;
 	long rss;
-	int i;
+	int i, slow = 0;
 
 	rig_qemu(r, "good", RIG_XHCI);
 	rig_ready(r, 1, "good", "", HANDOVER_ADDRESS, NULL);
@@ -602,10 +603,12 @@ flood_of_events(void **state)
 		rig_result(r, 10, RESULT_OK, NULL, RIG_SOON_MS);
 		took = rig_now() - start;
 		worst = took > worst ? took : worst;
+		slow += took >= 100;
 	}
 	print_message("# beside a flood of events: worst detach %u ms\n",
 	    (unsigned int)worst);
-	assert_true(worst < 500);
+	/* The machine that this runs on may be busy now and then. */
+	assert_true(slow <= 5 && worst < RIG_SOON_MS);
 	assert_true(rig_rss(r) < rss + 4096);
 	/* It costs the host little, too. */
 	start = cpu_ms(r);
