@@ -276,7 +276,8 @@ inventory_foreign(struct inventory *inv, const char *path, const char *name)
 	for (i = 0; i < sizeof(properties) / sizeof(properties[0]); i++) {
 		q = inventory_question(inv, inventory_foreign_property);
 		q->foreign = inv->nforeigns;
-		snprintf(q->path, sizeof(q->path), "%s/%s", path, name);
+		/* It has room: see above. */
+		(void)inventory_path(q, path, name);
 		strlcpy(q->name, properties[i], sizeof(q->name));
 		inventory_get(inv, q, properties[i]);
 	}
