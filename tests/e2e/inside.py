@@ -167,6 +167,9 @@ class Ports:
                 raise
         finally:
             os.close(node)
+        # It may have the same product; the old one goes after the reset.
+        wait("the kernel counts another device in %s" % port,
+             lambda: read(sysfs(port) + "/devnum") not in (None, str(before)))
         self.wait_for(port, device)
         return before, devnum(port)
 
