@@ -282,12 +282,11 @@ migration_that_fails_at_once(void **state)
 	is_migrating(r, 1, 0);
 }
 
+/* A machine that connects, migrates, and does not any more. */
 static void
-migration_that_ends_while_it_is_asked(void **state)
+seen_migrating(struct rig *r, const char *when, const char *fault)
 {
-	struct rig *r = *state;
-
-	rig_peer(r, "a", "query-status", "incoming");
+	rig_peer(r, "a", when, fault);
 	rig_vm(r, 1, "", HANDOVER_ADDRESS);
 	rig_connect(r, 1, "a");
 	rig_state(r, 1, VM_GREETING, NULL);
@@ -295,18 +294,17 @@ migration_that_ends_while_it_is_asked(void **state)
 	is_migrating(r, 1, 0);
 }
 
+static void
+migration_that_ends_while_it_is_asked(void **state)
+{
+	seen_migrating(*state, "query-status", "incoming");
+}
+
 /* It was already asked whether it does. */
 static void
 migration_that_begins_while_it_is_asked(void **state)
 {
-	struct rig *r = *state;
-
-	rig_peer(r, "a", "query-commands", "moving");
-	rig_vm(r, 1, "", HANDOVER_ADDRESS);
-	rig_connect(r, 1, "a");
-	rig_state(r, 1, VM_GREETING, NULL);
-	is_migrating(r, 1, 1);
-	is_migrating(r, 1, 0);
+	seen_migrating(*state, "query-commands", "moving");
 }
 
 static unsigned int

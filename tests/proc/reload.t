@@ -262,14 +262,18 @@ def many_promises():
     equal(service.stop(), 0)
 
 
-@test("a policy that the engine refuses takes no promise")
-def refused_promises():
-    service = Service('vm "a" qmp "DIR/a"\n').start()
+def add_refused(service, more=""):
+    """A manifest that the parent can open, and the engine cannot read."""
     with open(service.path("model.json"), "w") as file:
         file.write('{"ioMemberList": [{]}')
     with open(service.conf, "a") as file:
-        file.write('process qmpclient pledge "stdio qmp"\n'
-                   'manifest "%s"\n' % service.path("model.json"))
+        file.write('%smanifest "%s"\n' % (more, service.path("model.json")))
+
+
+@test("a policy that the engine refuses takes no promise")
+def refused_promises():
+    service = Service('vm "a" qmp "DIR/a"\n').start()
+    add_refused(service, 'process qmpclient pledge "stdio qmp"\n')
     equal(service.ctl("reload").returncode, 1)
     service.is_well()
     # Nor has one that comes later.
@@ -282,10 +286,7 @@ def refused_promises():
 @test("a policy that only the next engine refuses changes nothing, either")
 def refused_later():
     service = Service('vm "a" qmp "DIR/a"\n').start()
-    with open(service.path("model.json"), "w") as file:
-        file.write('{"ioMemberList": [{]}')
-    with open(service.conf, "a") as file:
-        file.write('manifest "%s"\n' % service.path("model.json"))
+    add_refused(service)
     os.kill(service.pids["engine"], signal.SIGSTOP)
     service.process.send_signal(signal.SIGHUP)
     time.sleep(0.3)         # it is sent, and not read
