@@ -102,37 +102,35 @@ sandbox_promises(enum proc_id proc)
 	return (unsigned int)proc < PROC_MAX ? profile_table[proc] : NULL;
 }
 
+/* The length of the first word that the list does not have, 0: it has all. */
+static size_t
+first_other(const char *list, const char *words, const char **word)
+{
+	size_t len;
+
+	while ((len = promises_next(words, word, &words)) != 0)
+		if (list == NULL || !promises_have(list, *word, len))
+			break;
+	return len;
+}
+
 int
 sandbox_check_promises(
     enum proc_id proc, const char *words, char *word, size_t n)
 {
-	const char *built_in = sandbox_promises(proc);
 	const char *w;
-	size_t len;
+	size_t len = first_other(sandbox_promises(proc), words, &w);
 
-	while ((len = promises_next(words, &w, &words)) != 0) {
-		if (built_in != NULL && promises_have(built_in, w, len))
-			continue;
-		snprintf(word, n, "%.*s", (int)len, w);
-		return -1;
-	}
-	return 0;
-}
-
-static int
-have_all(const char *list, const char *words)
-{
-	const char *w;
-	size_t len;
-
-	while ((len = promises_next(words, &w, &words)) != 0)
-		if (!promises_have(list, w, len))
-			return 0;
-	return 1;
+	if (len == 0)
+		return 0;
+	snprintf(word, n, "%.*s", (int)len, w);
+	return -1;
 }
 
 int
 sandbox_same_promises(const char *a, const char *b)
 {
-	return have_all(a, b) && have_all(b, a);
+	const char *w;
+
+	return first_other(a, b, &w) == 0 && first_other(b, a, &w) == 0;
 }

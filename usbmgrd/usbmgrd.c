@@ -107,23 +107,21 @@ static void
 confine(const struct conf *conf, int debug)
 {
 	char logs[PATH_MAX], control[PATH_MAX], readonly[PATH_MAX];
-	struct landlock_dir dirs[] = {
+	const char *parent = directory_of(conf->log_directory, logs);
+	const struct landlock_dir dirs[] = {
 		{ "/", LANDLOCK_DIR_READ },
 		{ "/dev", LANDLOCK_DIR_WRITE },
-		{ directory_of(conf->control, control), LANDLOCK_DIR_REMOVE },
-		{ directory_of(conf->log_directory, logs),
+		{ is_root(parent) ? conf->log_directory : parent,
 		    LANDLOCK_DIR_WRITE | LANDLOCK_DIR_CREATE },
-		{ NULL, 0 },
+		{ directory_of(conf->control, control), LANDLOCK_DIR_REMOVE },
+		{ conf->readonly[0] == '\0'
+			? NULL
+			: directory_of(conf->readonly, readonly),
+		    LANDLOCK_DIR_REMOVE },
 		{ NULL, 0 },
 	};
 	const char *errstr;
 
-	if (is_root(dirs[3].path))
-		dirs[3].path = conf->log_directory;
-	if (conf->readonly[0] != '\0') {
-		dirs[4].path = directory_of(conf->readonly, readonly);
-		dirs[4].rights = LANDLOCK_DIR_REMOVE;
-	}
 	if (trap_install(NULL) == -1)
 		fatal("sigaction");
 	if ((!debug && sandbox_no_dump(&errstr) == -1) ||
